@@ -1,0 +1,58 @@
+# The commands of this project; `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+SEEDS := 101 102 103 104 105 106 107 108 109 110 # that no claim was tuned on
+
+export NO_MKDOCS_2_WARNING := 1 # Material's notice about its own future, at each start
+
+.DEFAULT_GOAL := help
+.PHONY: help serve build test check-all lint format deploy clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+serve: $(VENV)/.site ## measure the figures and serve the site on http://localhost:8000
+	$(BIN)/mkdocs serve --livereload
+
+build: $(VENV)/.site ## build the site strictly into site/ and check it
+	$(BIN)/mkdocs build --strict
+	$(BIN)/vgdocs check site
+
+test: $(VENV)/.test ## measure the figures and run all tests but the slow ones
+	$(BIN)/vgdocs run
+	$(BIN)/python -m pytest --numprocesses 2
+
+check-all: $(VENV)/.test test ## that, the slow tests, and every claim on ten seeds it was not tuned on
+	$(BIN)/vgdocs run $(SEEDS:%=--seed %)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.test ## style, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.test ## mend what can be mended mechanically
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+deploy: $(VENV)/.site ## publish a version on the branch gh-pages: make deploy VERSION=1.0 (or VERSION=dev)
+	@BIN=$(BIN) sh scripts/deploy.sh "$(VERSION)"
+
+clean: ## remove the built site and all measurements
+	rm -rf site .vgdocs
+
+$(VENV)/.site: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing the site's tools (PyTorch among them; this takes a minute or two) ..."
+	$(PIP) -e '.[site]' -c constraints.txt
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the site and its tests need (PyTorch among them; this takes a minute or two) ..."
+	$(PIP) -e '.[site,test]' -c constraints.txt
+	@touch $@ $(VENV)/.site
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
