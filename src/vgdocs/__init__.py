@@ -1,0 +1,1 @@
+"""The vanishing gradient problem, measured: figures that measure, pages that cite, claims that fail."""

@@ -1,0 +1,196 @@
+"""The command line: vgdocs run | show | new | numbers | check."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import click
+
+from vgdocs.library import CitationError, Library
+from vgdocs.numbers import fill
+from vgdocs.progress import bar
+from vgdocs.report import report, site_scanner
+
+SKELETON = '''"""One sentence that says what this figure finds.
+
+What is set up, the formula, and the source (author, year, section).
+"""
+
+import plotly.graph_objects as go
+import torch
+
+SEED = 0
+DEPTH = 20  # layers
+
+
+def measure(seed: int = SEED) -> dict:
+    """Replace this by what you measure; everything a page may cite is a plain number."""
+    torch.manual_seed(seed)
+    x = torch.ones((), dtype=torch.float64, requires_grad=True)
+    h, gradient = x, []
+    for _ in range(DEPTH):
+        h = torch.tanh(h)
+        gradient.append(torch.autograd.grad(h, x, retain_graph=True)[0].item())
+    return {"gradient": gradient, "last": gradient[-1]}
+
+
+def draw(m: dict) -> go.Figure:
+    """Axes are named with what they show; colours and fonts are the site's."""
+    fig = go.Figure(go.Scatter(x=list(range(1, DEPTH + 1)), y=m["gradient"], mode="lines+markers", name="tanh"))
+    fig.update_layout(xaxis_title="tanh units in the chain", yaxis_title="gradient with respect to the input")
+    return fig
+
+
+def claim_the_gradient_falls_with_each_link(m):
+    """After the last link {last:.3f} of the gradient is left."""
+    assert 0.015 < m["last"] < 0.018
+    assert all(later < earlier for earlier, later in zip(m["gradient"], m["gradient"][1:], strict=False))
+'''
+
+
+class Failed(click.ClickException):
+    """An error told in full, with exit code 1."""
+
+    def show(self, file: object = None) -> None:
+        click.secho(self.format_message(), err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    help="The folder with figures/ in it.",
+)
+@click.pass_context
+def cli(context: click.Context, root: Path) -> None:
+    """Figures that measure, pages that cite, claims that fail."""
+    context.obj = Library(root.resolve())
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--seed", "seeds", type=int, multiple=True, help="Measure with this seed; may be repeated.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Figures at a time; as many as there are cores.")
+@click.pass_obj
+def run(library: Library, names: tuple[str, ...], seeds: tuple[int, ...], jobs: int | None) -> None:
+    """Measure the figures named, or all, and run their claims."""
+    failures = []
+    for seed in seeds or (None,):
+        _refresh(library, names or None, seed=seed, jobs=jobs)
+        heading = "" if seed is None else f"with seed {seed}: "
+        failures += [f"{heading}{paragraph}" for paragraph in report(library)]
+        click.echo(f"{heading}{_total(library)}")
+    if failures:
+        raise Failed("\n\n".join(failures))
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--browser", is_flag=True, help="Open the plot in a browser.")
+@click.pass_obj
+def show(library: Library, name: str, browser: bool) -> None:
+    """Print a figure's finding, numbers and claims."""
+    _refresh(library, [name])
+    entry = library.figure(name)
+    if entry.error:
+        raise Failed(str(entry.error))
+    assert entry.figure
+    assert entry.record
+    click.secho(entry.title, bold=True)
+    click.echo()
+    width = max(map(len, entry.numbers), default=0)
+    for number, value in entry.numbers.items():
+        click.echo(f"  {number:{width}}  {value!r}")
+    click.echo()
+    for claim in entry.figure.claims:
+        verdict = entry.verdict(claim)
+        mark = "holds" if verdict and verdict.passed else "FAILS"
+        click.echo(f"  {mark}  {fill(claim.sentence, entry.numbers)}")
+    versions = ", ".join(f"{k} {v}" for k, v in entry.record.versions.items())
+    click.echo(f"\n  seed {entry.record.seed}, {entry.record.seconds:.1f} s, {versions}")
+    if browser:
+        import plotly.graph_objects as go
+
+        go.Figure(entry.record.plot).show(renderer="browser")
+
+
+@cli.command()
+@click.argument("name")
+@click.pass_obj
+def new(library: Library, name: str) -> None:
+    """Write a figure script that keeps the contract and runs, for you to change."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise click.BadParameter("a figure's name is lower_snake_case: pages cite it")
+    path = library.folder / f"{name}.py"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(SKELETON)
+    except FileExistsError:
+        raise Failed(f"{path} exists already") from None
+    click.echo(f"figures/{name}.py is written. Measure it with `vgdocs run {name}`, and show it in a page with")
+    click.echo(f"\n/// figure | {name}\n\nThe caption.\n///")
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print the content of the site's numbers.json.")
+@click.option("--slowest", is_flag=True, help="Print the measuring times, slowest first, as shares of the whole.")
+@click.pass_obj
+def numbers(library: Library, names: tuple[str, ...], as_json: bool, slowest: bool) -> None:
+    """Print every number that pages can cite."""
+    _refresh(library, names or None)
+    failures = report(library)
+    if as_json:
+        click.echo(json.dumps(library.summary(), indent=1, ensure_ascii=False))
+    elif slowest:
+        _echo_times(library.times())
+    else:
+        for entry in library.entries.values():
+            for name, value in entry.numbers.items():
+                click.echo(f"{entry.name}.{name} = {value!r}")
+    if failures:
+        raise Failed("\n\n".join(failures))
+
+
+@cli.command()
+@click.argument("site", type=click.Path(exists=True, file_okay=False, path_type=Path), default="site")
+@click.pass_obj
+def check(library: Library, site: Path) -> None:
+    """Hold a built site to its sources: every figure and number is there, nothing is left over."""
+    from vgdocs import site_check
+
+    found = site_check.check(site, library.root / "docs", site_scanner(library.root))
+    if found:
+        raise Failed("\n".join(found))
+    click.echo(f"{site}: every figure and number is where its page cites it")
+
+
+def _refresh(library: Library, names: object, *, seed: int | None = None, jobs: int | None = None) -> None:
+    try:
+        with bar() as progress:
+            library.refresh(names, seed=seed, jobs=jobs, progress=progress)  # type: ignore[arg-type]
+    except CitationError as error:
+        raise Failed(str(error)) from None
+
+
+def _total(library: Library) -> str:
+    entries = [entry for entry in library.entries.values() if entry.record]
+    claims = sum(len(entry.figure.claims) for entry in entries if entry.figure)
+    failed = sum(len(entry.failed) for entry in entries)
+    figures = "1 figure" if len(entries) == 1 else f"{len(entries)} figures"
+    return f"{figures}, {claims} claims, {failed} failed"
+
+
+def _echo_times(times: dict[str, float]) -> None:
+    total = sum(times.values()) or 1.0
+    for name, seconds in times.items():
+        click.echo(f"{seconds:7.2f} s  {seconds / total:6.1%}  {name}")
+    click.echo(f"{total:7.2f} s  in all, on one core")
+
+
+if __name__ == "__main__":
+    cli()

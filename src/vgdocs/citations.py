@@ -1,0 +1,171 @@
+"""Every citation in docs/ with its page and line, found by running Markdown over each source.
+
+An inline processor sees neither line nor page. So each thing in a source that looks like a citation is given a
+serial number before the conversion, and those whose number a processor meets are the citations: what stands in
+code, fences or mathematics never gets that far.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as etree
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import markdown
+import yaml
+from markdown.inlinepatterns import InlineProcessor
+from pymdownx.blocks import BlocksExtension
+from pymdownx.blocks.block import Block
+
+# [[figure.number:spec]]; anything else in double brackets that begins like a name is a slip, and told
+NUMBER = re.compile(r"\[\[(?P<figure>[A-Za-z_]\w*)(?:\.(?P<number>\w+(?:\.\w+)*))?(?::(?P<spec>[^\[\]]*))?\]\]")
+BLOCK = re.compile(r"^(?P<head>[ \t]*/{3,}[ \t]*figure[ \t]*\|[ \t]*)(?P<figure>\S.*?)[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Citation:
+    """One place in a page that shows a figure (`number` is None) or cites a number."""
+
+    page: str  # relative to docs/, with forward slashes
+    line: int
+    figure: str
+    number: str | None
+    text: str  # the marker as written
+
+    @property
+    def place(self) -> str:
+        return f"docs/{self.page}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in a page; `text` is what to look for in its source."""
+
+    page: str
+    text: str
+    message: str
+    line: int | None = None
+
+
+@dataclass
+class Scanner:
+    """Finds citations with the Markdown extensions that the site uses."""
+
+    extensions: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_site(cls, config: Path) -> Scanner:
+        """Take the names of the extensions from mkdocs.yml; their options don't matter here."""
+        content = yaml.load(config.read_text(encoding="utf-8"), Loader=_TolerantLoader) or {}
+        names = []
+        for item in content.get("markdown_extensions", []):
+            name = item if isinstance(item, str) else next(iter(item))
+            if not name.startswith("vgdocs"):
+                names.append(name)
+        return cls(names)
+
+    def scan(self, text: str, page: str) -> list[Citation]:
+        """The citations of one page's source, front matter included in the line count."""
+        front, body = _split(text)
+        candidates: list[Citation] = []
+
+        def mark(match: re.Match[str]) -> str:
+            line = front + body.count("\n", 0, match.start()) + 1
+            parts = match.groupdict()
+            is_block = "head" in parts
+            number = None if is_block else parts["number"] or ""
+            written = match[0].strip() if is_block else match[0]
+            candidates.append(Citation(page, line, parts["figure"], number, written))
+            serial = len(candidates) - 1
+            return f"{parts['head']}@{serial}" if is_block else f"[[@{serial}]]"
+
+        # blocks first, on the untouched text, so that line numbers hold; neither replacement moves a line
+        marked = BLOCK.sub(mark, body)
+        body = marked
+        marked = NUMBER.sub(mark, body)
+        if not candidates:
+            return []
+        met: set[int] = set()
+        markdown.markdown(marked, extensions=[*self.extensions, _Recorder(met)])
+        found = [candidates[serial] for serial in met]
+        return sorted(found, key=lambda c: (c.line, c.number is not None, c.text))
+
+    def scan_folder(self, docs: Path) -> list[Citation]:
+        """The citations of all Markdown pages below a folder."""
+        return [citation for path, page in pages(docs) for citation in self.scan(path.read_text("utf-8"), page)]
+
+
+def pages(docs: Path) -> Iterator[tuple[Path, str]]:
+    """Each Markdown page below docs/, with its name as MkDocs writes it."""
+    for path in sorted(docs.rglob("*.md")):
+        yield path, path.relative_to(docs).as_posix()
+
+
+def locate(problem: Problem, docs: Path, scanner: Scanner) -> list[int]:
+    """The lines of a problem's page where its text stands, citations before mere look-alikes."""
+    if problem.line:
+        return [problem.line]
+    path = docs / problem.page
+    if not problem.text or not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    cited = [c.line for c in scanner.scan(text, problem.page) if c.text.split() == problem.text.split()]
+    lines = text.splitlines()
+    first = problem.text.strip().splitlines()[0].strip()
+    return cited or [i for i, line in enumerate(lines, start=1) if first in line]
+
+
+class _Recorder(BlocksExtension):
+    """Notes the serial number of each marker that Markdown takes for one."""
+
+    def __init__(self, met: set[int]) -> None:
+        super().__init__()
+        self._met = met
+
+    def extendMarkdown(self, md: markdown.Markdown) -> None:
+        super().extendMarkdown(md)
+        md.inlinePatterns.register(_NumberRecorder(self._met), "vg-number", 175)
+
+    def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
+        block_mgr.register(_FigureRecorder, {"met": self._met})
+
+
+class _NumberRecorder(InlineProcessor):
+    def __init__(self, met: set[int]) -> None:
+        super().__init__(r"\[\[@(\d+)\]\]")
+        self._met = met
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # type: ignore[override]
+        self._met.add(int(m[1]))
+        return "0", m.start(0), m.end(0)
+
+
+class _FigureRecorder(Block):
+    NAME = "figure"
+    ARGUMENT = True
+    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "height": ("", str)}
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        if self.argument.startswith("@"):
+            self.config["met"].add(int(self.argument[1:]))
+        return etree.SubElement(parent, "figure")
+
+
+class _TolerantLoader(yaml.SafeLoader):
+    """Reads mkdocs.yml without importing what its tags name."""
+
+
+def _ignore_tag(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> None:
+    return None
+
+
+_TolerantLoader.add_multi_constructor("", _ignore_tag)
+
+
+def _split(text: str) -> tuple[int, str]:
+    """The number of lines of the front matter, and the rest."""
+    match = re.match(r"---[ \t]*\n.*?\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", text, re.DOTALL)
+    return (match[0].count("\n"), text[match.end() :]) if match else (0, text)

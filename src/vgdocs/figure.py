@@ -1,0 +1,184 @@
+"""What a figure script is, read from its text without running it.
+
+A script in `figures/` is found by its file's name and keeps a contract: a docstring whose first line is
+the finding, `measure(seed)`, `draw(m)` and one or more `claim_*(m)`. All of that can be seen in the syntax
+tree, so a page can be built from stored records where torch isn't even installed.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class FigureError(Exception):
+    """A figure that can't be measured, drawn or believed; `line` is the script's line, where one is known."""
+
+    def __init__(self, path: Path, message: str, line: int | None = None, details: str = "") -> None:
+        super().__init__(message)
+        self.path, self.message, self.line, self.details = path, message, line, details
+
+    @property
+    def place(self) -> str:
+        """Script and line, as an editor wants them."""
+        where = f"{self.path.parent.name}/{self.path.name}"
+        return f"{where}:{self.line}" if self.line else where
+
+    def __str__(self) -> str:
+        head = f"{self.place}: {self.message}"
+        return f"{head}\n{self.details.rstrip()}" if self.details else head
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One `claim_*` function: its docstring is the sentence that pages rely on."""
+
+    name: str
+    sentence: str  # a template: {number:spec} is filled in from the measurement
+    line: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure script, parsed and held to the contract."""
+
+    path: Path
+    text: str
+    tree: ast.Module = field(repr=False, compare=False)
+    title: str  # a template, like a claim's sentence
+    claims: tuple[Claim, ...]
+    seed: int
+    tolerance: dict[str, float]
+    wider: dict[str, tuple[float, str]]
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def source(self, function: str) -> str:
+        """The text of one of the script's functions, decorators and all.
+
+        Raises KeyError, naming the nearest functions, if there is none of that name.
+        """
+        functions = _functions(self.tree)
+        if function not in functions:
+            raise KeyError(f"{self.path.name} has no function {function!r}{suggest(function, functions)}")
+        node = functions[function]
+        first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        return "\n".join(self.text.splitlines()[first - 1 : node.end_lineno])
+
+
+def read(path: Path) -> Figure:
+    """Parse one script and hold it to the contract; raises FigureError at the first breach."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text, filename=str(path))
+    except SyntaxError as error:
+        raise FigureError(path, f"isn't Python: {error.msg}", error.lineno) from None
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise FigureError(path, f"can't be read: {error}") from None
+
+    docstring = ast.get_docstring(tree) or ""
+    title = docstring.partition("\n")[0].strip()
+    if not title:
+        raise FigureError(path, "has no docstring: its first line is the figure's finding, one sentence", 1)
+    if not title.endswith("."):
+        raise FigureError(path, f"the docstring's first line isn't one whole sentence: {title!r}", 1)
+
+    functions = _functions(tree)
+    _check_function(path, functions, "measure", ["seed"], "measure(seed: int = SEED) -> dict")
+    _check_function(path, functions, "draw", ["m"], "draw(m: dict) -> go.Figure")
+    if not functions["measure"].args.defaults:
+        raise FigureError(path, "measure's seed has no default: measure(seed: int = SEED)", functions["measure"].lineno)
+
+    claims = []
+    for name, node in functions.items():
+        if not name.startswith("claim_"):
+            continue
+        _check_function(path, functions, name, ["m"], f"{name}(m)")
+        sentence = " ".join((ast.get_docstring(node) or "").split())
+        if not sentence:
+            raise FigureError(path, f"{name} has no docstring: it is the sentence that pages rely on", node.lineno)
+        if not any(isinstance(n, ast.Assert | ast.Raise) for n in ast.walk(node)):
+            raise FigureError(path, f"{name} asserts nothing", node.lineno)
+        claims.append(Claim(name, sentence, node.lineno))
+    if not claims:
+        raise FigureError(path, "makes no claim: it needs one or more claim_*(m) functions that assert a bound")
+
+    return Figure(
+        path=path,
+        text=text,
+        tree=tree,
+        title=title,
+        claims=tuple(claims),
+        seed=_constant(path, tree, "SEED", 0),
+        tolerance=_constant(path, tree, "TOLERANCE", {}),
+        wider=_constant(path, tree, "WIDER", {}),
+    )
+
+
+def find(folder: Path) -> tuple[dict[str, Figure], dict[str, FigureError]]:
+    """All scripts below a folder by name: those that keep the contract, and what is wrong with the others."""
+    figures: dict[str, Figure] = {}
+    errors: dict[str, FigureError] = {}
+    paths = sorted(p for p in folder.rglob("*.py") if not p.name.startswith("_"))
+    first: dict[str, Path] = {}
+    for path in paths:
+        name = path.stem
+        if name in first:
+            figures.pop(name, None)
+            both = f"{first[name].relative_to(folder)} and {path.relative_to(folder)}"
+            errors[name] = FigureError(path, f"two scripts are named {name}: {both}; pages find them by name")
+            continue
+        first[name] = path
+        try:
+            figures[name] = read(path)
+        except FigureError as error:
+            errors[name] = error
+    return figures, errors
+
+
+def suggest(name: str, names: Iterable[str]) -> str:
+    """A clause that lists the nearest names, or all of them when they are few."""
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    if names and len(names) <= 8:
+        return f"; there is {', '.join(names)}"
+    return ""
+
+
+def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def _check_function(
+    path: Path, functions: dict[str, ast.FunctionDef], name: str, arguments: list[str], form: str
+) -> None:
+    if name not in functions:
+        raise FigureError(path, f"has no {form}")
+    node = functions[name]
+    if [a.arg for a in node.args.args] != arguments or node.args.vararg or node.args.kwonlyargs:
+        raise FigureError(path, f"{name} takes other arguments than the contract's: {form}", node.lineno)
+
+
+def _constant(path: Path, tree: ast.Module, name: str, default: Any) -> Any:
+    """The value of a literal constant of the script, without running it."""
+    for node in tree.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if any(isinstance(t, ast.Name) and t.id == name for t in targets):
+            try:
+                value = ast.literal_eval(node.value)
+            except ValueError:
+                raise FigureError(path, f"{name} isn't a plain literal", node.lineno) from None
+            if not isinstance(value, type(default)):
+                raise FigureError(path, f"{name} isn't of type {type(default).__name__}", node.lineno)
+            return value
+    return default

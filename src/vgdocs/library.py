@@ -1,0 +1,208 @@
+"""The figures of a project with their records: what pages, the command line and pytest look things up in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from vgdocs import record as records
+from vgdocs import runner
+from vgdocs.figure import Claim, Figure, FigureError, find, suggest
+from vgdocs.numbers import Formatted, Number, fill, format_number
+from vgdocs.record import Record, Verdict
+from vgdocs.store import Store
+
+
+class CitationError(Exception):
+    """A page asks for something that isn't there."""
+
+
+@dataclass
+class Entry:
+    """One figure: its script, and its record or what went wrong. With neither, it is still to be measured."""
+
+    name: str
+    figure: Figure | None = None
+    record: Record | None = None
+    error: FigureError | None = None
+
+    @property
+    def numbers(self) -> Mapping[str, Number]:
+        return self.record.numbers if self.record else {}
+
+    @property
+    def title(self) -> str:
+        """The finding, with its numbers filled in."""
+        return fill(self.figure.title, self.numbers) if self.figure and self.record else self.name
+
+    def verdict(self, claim: Claim) -> Verdict | None:
+        """How a claim fared; None if it couldn't be judged on this record."""
+        verdicts = self.record.verdicts if self.record else ()
+        return next((v for v in verdicts if v.name == claim.name), None)
+
+    @property
+    def failed(self) -> list[tuple[Claim, Verdict]]:
+        judged = [(claim, self.verdict(claim)) for claim in (self.figure.claims if self.figure else ())]
+        return [(claim, verdict) for claim, verdict in judged if verdict and not verdict.passed]
+
+
+@dataclass
+class Library:
+    """All figures of a project.
+
+    root: the folder of mkdocs.yml. `VGDOCS_STORE` names another folder for the records, and
+    `VGDOCS_RUN=never` takes the newest record there is of each script and runs nothing.
+    """
+
+    root: Path
+    entries: dict[str, Entry] = field(default_factory=dict)
+    failures: dict[str, tuple[str, FigureError]] = field(default_factory=dict, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "figures"
+
+    @property
+    def store(self) -> Store:
+        return Store(Path(os.environ.get("VGDOCS_STORE") or self.root / ".vgdocs"))
+
+    def refresh(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        jobs: int | None = None,
+        progress: runner.Progress | None = None,
+        run: bool = True,
+    ) -> None:
+        """Read the scripts anew and bring their records up to date; with `run` false, only look what is there.
+
+        A script that failed is run again only when something it depends on has changed.
+        Raises CitationError for a name that no script has.
+        """
+        figures, errors = find(self.folder)
+        if names is not None:
+            names = list(names)
+            for name in names:
+                if name not in figures and name not in errors:
+                    raise CitationError(f"there is no figure {name!r}{suggest(name, [*figures, *errors])}")
+            figures = {name: figure for name, figure in figures.items() if name in names}
+            errors = {name: error for name, error in errors.items() if name in names}
+        outcomes: dict[str, Record | FigureError | None] = dict(errors)
+        stale = {}
+        for name, figure in figures.items():
+            outcomes[name] = self._known(figure, seed, device)
+            if outcomes[name] is None:
+                stale[name] = self._key(figure, seed, device)
+        if run and stale:
+            scripts = [figures[name] for name in stale]
+            made = runner.run(scripts, self.store, seed=seed, device=device, jobs=jobs, progress=progress)
+            for name, outcome in made.items():
+                outcomes[name] = outcome
+                if isinstance(outcome, FigureError):
+                    self.failures[name] = (stale[name], outcome)
+        entries = {name: _entry(name, figures.get(name), outcomes[name]) for name in sorted(outcomes)}
+        self.entries = entries if names is None else {**self.entries, **entries}
+
+    def figure(self, name: str) -> Entry:
+        """The entry of a figure; raises CitationError, naming the nearest figures, if there is none."""
+        if name not in self.entries:
+            raise CitationError(f"there is no figure {name!r}{suggest(name, self.entries)}")
+        return self.entries[name]
+
+    def number(self, figure: str, number: str, spec: str) -> tuple[Number, Formatted] | None:
+        """A cited number and how it reads; None while it is still to be measured. Raises CitationError."""
+        entry = self.figure(figure)
+        if entry.error:
+            raise CitationError(f"{figure} has no numbers: {entry.error.message}")
+        if not entry.record:
+            return None
+        if number not in entry.numbers:
+            raise CitationError(f"{figure} measures no number {number!r}{suggest(number, entry.numbers)}")
+        value = entry.numbers[number]
+        try:
+            return value, format_number(value, spec)
+        except ValueError as error:
+            raise CitationError(str(error)) from None
+
+    def times(self) -> dict[str, float]:
+        """Seconds of measuring by figure, the slowest first."""
+        seconds = {entry.name: entry.record.seconds for entry in self.entries.values() if entry.record}
+        return dict(sorted(seconds.items(), key=lambda item: -item[1]))
+
+    def summary(self) -> dict[str, Any]:
+        """The content of numbers.json, the site's stable interface."""
+        measured = [entry for entry in self.entries.values() if entry.figure and entry.record]
+        versions = {"vgdocs": version("vgdocs")}
+        for entry in measured:
+            versions |= entry.record.versions if entry.record else {}
+        return {
+            "versions": dict(sorted(versions.items())),
+            "figures": {entry.name: _summary(entry) for entry in measured},
+        }
+
+    def _known(self, figure: Figure, seed: int | None, device: str) -> Record | FigureError | None:
+        try:
+            made = runner.current(figure, self.store, seed, device)
+            if made:
+                return made
+            if os.environ.get("VGDOCS_RUN") == "never":
+                return self._newest(figure, seed, device)
+            failed = self.failures.get(figure.name)
+            if failed and failed[0] == self._key(figure, seed, device):
+                return failed[1]
+        except FigureError as error:
+            return error
+        return None
+
+    def _newest(self, figure: Figure, seed: int | None, device: str) -> Record | FigureError:
+        keys = records.make_keys(figure, figure.seed if seed is None else seed, device)
+        newest = self.store.newest(figure.name, keys)
+        if newest is None:
+            return FigureError(figure.path, "has no record, and VGDOCS_RUN=never forbids to make one")
+        if newest.keys.script != keys.script:
+            # its claims may have changed since they were judged
+            return Record(**{k: v for k, v in vars(newest).items() if k != "numbers"} | {"verdicts": ()})
+        return newest
+
+    def _key(self, figure: Figure, seed: int | None, device: str) -> str:
+        return records.make_keys(figure, figure.seed if seed is None else seed, device).script
+
+
+def _entry(name: str, figure: Figure | None, outcome: Record | FigureError | None) -> Entry:
+    if isinstance(outcome, FigureError):
+        return Entry(name, figure, error=outcome)
+    entry = Entry(name, figure, outcome)
+    if figure and outcome:
+        sentences = [("the finding", 1, figure.title), *((c.name, c.line, c.sentence) for c in figure.claims)]
+        for what, line, sentence in sentences:
+            try:
+                fill(sentence, outcome.numbers)
+            except KeyError as error:
+                missing = str(error.args[0])
+                message = f"{what} cites {{{missing}}}, which isn't measured{suggest(missing, outcome.numbers)}"
+                return Entry(name, figure, error=FigureError(figure.path, message, line))
+            except ValueError as error:
+                return Entry(name, figure, error=FigureError(figure.path, f"{what}: {error}", line))
+    return entry
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    assert entry.figure
+    assert entry.record
+    claims = []
+    for claim in entry.figure.claims:
+        verdict = entry.verdict(claim)
+        passed = verdict.passed if verdict else None
+        claims.append({"name": claim.name, "sentence": fill(claim.sentence, entry.numbers), "passed": passed})
+    return {
+        "title": entry.title,
+        "numbers": dict(entry.numbers),
+        "claims": claims,
+        "seconds": entry.record.seconds,
+    }

@@ -1,0 +1,469 @@
+"""The Markdown extension: figures, cited numbers and the page of all numbers.
+
+    After nineteen links [[sigmoid_decay.after_19_links:.2e]] is left.
+
+    /// figure | sigmoid_decay
+        code: measure
+
+    The caption, which may cite numbers too.
+    ///
+
+    /// numbers
+    ///
+
+It does the whole work, with or without MkDocs: what it can't resolve becomes an error box in the page and a
+`Problem` in its context. No exception leaves it, because one would leave `mkdocs serve` stuck.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as etree
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any, ClassVar
+
+import markdown
+import pygments
+from markdown.inlinepatterns import InlineProcessor
+from markdown.preprocessors import Preprocessor
+from markdown.treeprocessors import Treeprocessor
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+from pymdownx.blocks import BlocksExtension
+from pymdownx.blocks.block import Block
+
+from vgdocs import math
+from vgdocs.citations import NUMBER, Problem
+from vgdocs.figure import Claim
+from vgdocs.library import CitationError, Entry, Library
+from vgdocs.numbers import fill, format_number
+
+LEFTOVER = re.compile(r"^[ \t]*/{3,}.*", re.MULTILINE)
+SLOWEST = 8  # figures that the table of times names
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+MISCITED = re.compile(r"\[\[[^\[\]\n]*\b[A-Za-z_]\w*\.\w[^\[\]\n]*\]\]")  # what NUMBER didn't take
+HANDLED = {"arithmatex", "vg-error"}  # classes of elements whose text isn't the author's
+NO_BLOCK = "this is no block: a figure takes a name, the options code and height, and a closing ///"
+OPEN = "data-open"  # marks a figure whose closing /// hasn't come yet
+
+
+@dataclass
+class Context:
+    """What a conversion looks figures up in and reports problems to; `page` is set by whoever knows it."""
+
+    library: Library
+    page: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    refreshes: bool = False  # whether each conversion brings the records up to date itself
+
+    def report(self, message: str, text: str = "") -> None:
+        self.problems.append(Problem(self.page, text, message))
+
+
+class VgdocsExtension(BlocksExtension):
+    """Entry point: `vgdocs.markdown` under `markdown_extensions`."""
+
+    def __init__(self, **options: Any) -> None:
+        self.config = {
+            "root": [".", "The folder of mkdocs.yml, with figures/ below it"],
+            "context": ["", "What the MkDocs plugin passes in; made here without it"],
+        }
+        super().__init__(**options)
+
+    def extendMarkdown(self, md: markdown.Markdown) -> None:
+        self.context: Context = self.getConfig("context") or _own_context(str(Path(self.getConfig("root")).resolve()))
+        self.embedded: set[str] = set()
+        super().extendMarkdown(md)
+        md.registerExtension(self)
+        md.preprocessors.register(_Refresh(self.context), "vg-refresh", 100)
+        md.inlinePatterns.register(_CitedNumber(self.context, md), "vg-number", 175)
+        # after inline (20), so that what inline processors made is seen
+        md.treeprocessors.register(_Slips(self.context, md), "vg-slips", 1)
+        math.register(md, self.context.report)
+
+    def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
+        options = {"context": self.context, "embedded": self.embedded}
+        block_mgr.register(_FigureBlock, options)
+        block_mgr.register(_NumbersBlock, options)
+        block_mgr.register(_TimesBlock, options)
+
+    def reset(self) -> None:
+        self.embedded.clear()
+
+
+def makeExtension(**options: Any) -> VgdocsExtension:
+    return VgdocsExtension(**options)
+
+
+@cache
+def _own_context(root: str) -> Context:
+    return Context(Library(Path(root)), refreshes=True)
+
+
+class _Refresh(Preprocessor):
+    """Without the plugin, the first page to be converted brings the records up to date, as do edited scripts."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self.context = context
+
+    def run(self, lines: list[str]) -> list[str]:
+        if self.context.refreshes:
+            state = _state(self.context.library.folder)
+            if state != getattr(self.context, "seen", None):
+                self.context.library.refresh()
+                self.context.seen = state  # type: ignore[attr-defined]
+        return lines
+
+
+def _state(folder: Path) -> list[tuple[str, int]]:
+    """A cheap sign that something was edited; what decides is the records' keys."""
+    paths = [*folder.rglob("*.py"), *Path(__file__).parent.glob("*.py")]
+    return sorted((str(path), path.stat().st_mtime_ns) for path in paths)
+
+
+class _CitedNumber(InlineProcessor):
+    """`[[figure.number:spec]]`"""
+
+    def __init__(self, context: Context, md: markdown.Markdown) -> None:
+        super().__init__(NUMBER.pattern, md)
+        self.context = context
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[etree.Element, int, int]:  # type: ignore[override]
+        try:
+            element = self._element(m["figure"], m["number"], m["spec"] or "")
+        except CitationError as error:
+            self.context.report(str(error), m[0])
+            element = etree.Element("span", {"class": "vg-error", "role": "alert"})
+            element.text = markdown.util.AtomicString(f"{m[0].strip('[]')}: {error}")
+        return element, m.start(0), m.end(0)
+
+    def _element(self, figure: str, number: str | None, spec: str) -> etree.Element:
+        if number is None:
+            raise CitationError(f"which number of {figure}? Write it after a dot, as in [[{figure}.name:.2e]]")
+        cited = self.context.library.number(figure, number, spec)
+        if cited is None:
+            element = etree.Element("span", {"class": "vg-pending", "title": f"{figure} is being measured"})
+            element.text = "…"
+            return element
+        value, formatted = cited
+        return _number_element(figure, number, value, self.md.htmlStash.store(formatted.html))
+
+
+class _FigureBlock(Block):
+    """`/// figure | name`, with the caption as its content."""
+
+    NAME = "figure"
+    ARGUMENT = True
+    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "height": ("", str)}
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        self.name = self.argument.strip()
+        element = etree.SubElement(parent, "figure", {"class": "vg-figure", "data-figure": self.name, OPEN: ""})
+        try:
+            if self.name in self.config["embedded"]:
+                raise CitationError(f"the page shows the figure {self.name} twice")
+            if not re.fullmatch(r"\d*", self.options["height"]):
+                raise CitationError(f"a figure's height is a number of pixels, not {self.options['height']!r}")
+            entry = self.config["context"].library.figure(self.name)
+            self.config["embedded"].add(self.name)
+            element.set("id", f"fig-{self.name}")
+            self._show(element, entry)
+        except CitationError as error:
+            self._fail(element, str(error))
+        self.caption = etree.SubElement(element, "figcaption")
+        return element
+
+    def on_add(self, block: etree.Element) -> etree.Element:
+        return self.caption
+
+    def on_end(self, block: etree.Element) -> None:
+        del block.attrib[OPEN]
+        entry = self.config["context"].library.entries.get(self.name)
+        if not entry or not entry.figure or entry.error or "id" not in block.attrib:
+            return
+        html = []
+        for function in self.options["code"].replace(",", " ").split():
+            try:
+                code = _highlight(entry.figure.source(function))
+            except KeyError as error:
+                self._fail(block, str(error.args[0]))
+                continue
+            html.append(_details("vg-code", f"The code of <code>{escape(function)}</code>", code))
+        if entry.record:
+            html.append(_meta(entry))
+        rest = etree.SubElement(block, "div", {"class": "vg-meta"})
+        rest.text = self.md.htmlStash.store("\n".join(html))
+
+    def _show(self, element: etree.Element, entry: Entry) -> None:
+        store = self.md.htmlStash.store
+        if entry.error:
+            _error_box(element, store(escape(f"{entry.error.place}: {entry.error.message}")), entry.error.details)
+            return
+        if not entry.record or not entry.figure:
+            pending = etree.SubElement(element, "div", {"class": "vg-pending", "role": "status"})
+            pending.text = store(f"{escape(entry.name)} is being measured; the page reloads when it is done.")
+            return
+        for claim, verdict in entry.failed:
+            sentence = fill(claim.sentence, entry.numbers)
+            _error_box(element, store(escape(f"This build's measurement contradicts: {sentence}")), verdict.message)
+        finding = etree.SubElement(element, "p", {"class": "vg-finding"})
+        finding.text = store(_sentence(entry.figure.title, entry))
+        plot = {
+            "class": "vg-plot",
+            "role": "img",
+            "aria-label": entry.title,
+            "data-plot": _json(entry.record.plot),
+        }
+        if height := self.options["height"] or _height(entry.record.plot):
+            plot["style"] = f"--vg-height: {height}px"
+        etree.SubElement(element, "div", plot)
+
+    def _fail(self, element: etree.Element, message: str) -> None:
+        self.config["context"].report(message, f"/// figure | {self.argument}")
+        _error_box(element, self.md.htmlStash.store(escape(message)))
+
+
+class _NumbersBlock(Block):
+    """`/// numbers`: every figure with its finding, its numbers and what bounds them."""
+
+    NAME = "numbers"
+    ARGUMENT = None
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        element = etree.SubElement(parent, "div", {"class": "vg-all-numbers"})
+        for entry in self.config["context"].library.entries.values():
+            heading = etree.SubElement(element, "h2", {"id": entry.name})
+            heading.text = self.md.htmlStash.store(f"<code>{escape(entry.name)}</code>")
+            heading.set("data-toc-label", entry.name)
+            content = etree.SubElement(element, "div")
+            if entry.error:
+                _error_box(content, self.md.htmlStash.store(escape(entry.error.message)))
+            elif entry.record and entry.figure:
+                content.text = self.md.htmlStash.store(_numbers_table(entry))
+            else:
+                content.text = "still being measured"
+        return element
+
+
+class _TimesBlock(Block):
+    """`/// times`: which figures take the largest shares of the measuring time."""
+
+    NAME = "times"
+    ARGUMENT = None
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        element = etree.SubElement(parent, "div", {"class": "vg-times"})
+        element.text = self.md.htmlStash.store(_times_table(self.config["context"].library.times()))
+        return element
+
+
+class _Slips(Treeprocessor):
+    """Finds what would otherwise fail in silence: a block that isn't one or doesn't end, a number in a heading."""
+
+    def __init__(self, context: Context, md: markdown.Markdown) -> None:
+        super().__init__(md)
+        self.context = context
+
+    def run(self, root: etree.Element) -> None:
+        unopened = False
+        for element in root.iter():
+            if element.tag not in ("code", "pre") and not HANDLED & set(element.get("class", "").split()):
+                text = "\n".join(filter(None, [element.text, *(child.tail for child in element)]))
+                for slip in LEFTOVER.finditer(text):
+                    line = slip[0].strip()
+                    if line.strip("/") or not unopened:  # else it closes a block that was told of already
+                        self._tell(element, NO_BLOCK, line)
+                    unopened = True
+                for slip in MISCITED.finditer(text):
+                    self._tell(element, "this cites no number: write [[figure.number:.2e]]", slip[0])
+            if element.attrib.pop(OPEN, None) is not None:
+                name = element.get("data-figure")
+                self._tell(element, f"the block of the figure {name} isn't closed by ///", f"/// figure | {name}")
+            if element.tag in HEADINGS:
+                for number in element.iter("data"):
+                    name = f"{number.get('data-figure')}.{number.get('data-number')}"
+                    message = "a heading cites a number, which would move its anchor with each measurement"
+                    self._tell(element, message, f"[[{name}")
+
+    def _tell(self, element: etree.Element, message: str, text: str) -> None:
+        self.context.report(message, text)
+        element.attrib.update({"class": f"{element.get('class', '')} vg-error".strip(), "role": "alert"})
+
+
+def _number_attributes(figure: str, number: str, value: float) -> dict[str, str]:
+    return {
+        "class": "vg-number",
+        "data-figure": figure,
+        "data-number": number,
+        "value": repr(value),
+        "title": f"{figure}.{number} = {value!r}",
+    }
+
+
+def _number_element(figure: str, number: str, value: float, text: str) -> etree.Element:
+    element = etree.Element("data", _number_attributes(figure, number, value))
+    element.text = text
+    return element
+
+
+def _number_html(figure: str, number: str, value: float, html: str) -> str:
+    attributes = [f'{k}="{escape(v)}"' for k, v in _number_attributes(figure, number, value).items()]
+    return f"<data {' '.join(attributes)}>{html}</data>"
+
+
+def _sentence(template: str, entry: Entry) -> str:
+    """A finding or a claim's sentence as HTML, each number a citation."""
+
+    def show(name: str, formatted: Any) -> str:
+        return _number_html(entry.name, name, entry.numbers[name], formatted.html)
+
+    # escaping leaves the placeholders alone: they hold neither &, < nor quotes
+    return fill(_inline_code(escape(template, quote=False)), entry.numbers, show)
+
+
+def _inline_code(html: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
+
+
+def _error_box(parent: etree.Element, title: str, details: str = "") -> None:
+    box = etree.SubElement(parent, "div", {"class": "vg-error", "role": "alert"})
+    etree.SubElement(etree.SubElement(box, "p"), "strong").text = title
+    if details:
+        etree.SubElement(box, "pre").text = markdown.util.AtomicString(details)
+
+
+def _height(plot: dict[str, Any]) -> str:
+    """The height in pixels that panels above one another need; empty where the style's own height is right."""
+    axes = (axis for name, axis in plot["layout"].items() if name.startswith("yaxis") and "domain" in axis)
+    rows = {tuple(axis["domain"]) for axis in axes}
+    return str(280 * len(rows)) if len(rows) > 1 else ""
+
+
+def _json(plot: dict[str, Any]) -> str:
+    return json.dumps(plot, ensure_ascii=False, separators=(",", ":"))
+
+
+def _details(name: str, summary: str, html: str, attributes: str = "") -> str:
+    return f'<details class="{name}"{attributes}><summary>{summary}</summary>{html}</details>'
+
+
+def _highlight(code: str) -> str:
+    return str(pygments.highlight(code, PythonLexer(), HtmlFormatter(cssclass="highlight", wrapcode=True)))
+
+
+def _meta(entry: Entry) -> str:
+    """The quiet line below a figure: claims, data, source."""
+    assert entry.figure
+    assert entry.record
+    claims = [(claim, entry.verdict(claim)) for claim in entry.figure.claims]
+    items = "".join(_claim_item(claim, entry) for claim, _ in claims)
+    one = "1 claim" if len(claims) == 1 else f"{len(claims)} claims"
+    judged = all(verdict for _, verdict in claims)
+    summary = f"{one} checked by this build" if judged else f"{one}, not checked by this build"
+    button = '<button class="vg-csv md-button" type="button" hidden>Download CSV</button>'
+    hidden = " data-search-exclude"
+    return "".join(
+        [
+            _details("vg-claims", summary, f"<ul>{items}</ul>"),
+            _details("vg-data", "Data", button + _data_table(entry.record.plot), hidden),
+            _details("vg-source", "Source", _highlight(entry.figure.text), hidden),
+        ]
+    )
+
+
+def _claim_item(claim: Claim, entry: Entry) -> str:
+    verdict = entry.verdict(claim)
+    passed = "unknown" if verdict is None else str(verdict.passed).lower()
+    name = claim.name.removeprefix("claim_")
+    attributes = f'class="vg-claim" id="claim-{entry.name}-{name}" data-passed="{passed}"'
+    return f"<li {attributes}>{_sentence(claim.sentence, entry)}</li>"
+
+
+def _data_table(plot: dict[str, Any]) -> str:
+    """What is drawn, as a table: one column a trace where all share their x, else one row a point."""
+    traces = [t for t in plot["data"] if not _is_band(t) and isinstance(t.get("y", t.get("x")), list)]
+    if not traces:
+        return "<p>This figure draws no points.</p>"
+    layout = plot["layout"]
+    x_title, y_title = (_axis_title(layout, axis) for axis in ("xaxis", "yaxis"))
+    columns = [(t.get("name") or f"trace {i}", _points(t)) for i, t in enumerate(traces, start=1)]
+    xs = columns[0][1][0]
+    if all(points[0] == xs for _, points in columns):
+        head = [x_title, *(name for name, _ in columns)]
+        rows: Iterable[Iterable[Any]] = zip(xs, *(points[1] for _, points in columns), strict=True)
+    else:
+        head = ["series", x_title, y_title]
+        rows = ((name, x, y) for name, points in columns for x, y in zip(*points, strict=True))
+    cells = "".join(f'<th scope="col">{_plain(title)}</th>' for title in head)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(_cell(v))}</td>' for v in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _is_band(trace: dict[str, Any]) -> bool:
+    meta = trace.get("meta")
+    return isinstance(meta, dict) and bool(meta.get("band"))
+
+
+def _points(trace: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    x, y = trace.get("x"), trace.get("y")
+    if x is None:
+        x = list(range(len(y or [])))
+    if y is None:
+        y = list(range(len(x)))
+    shorter = min(len(x), len(y))
+    return x[:shorter], y[:shorter]
+
+
+def _axis_title(layout: dict[str, Any], axis: str) -> str:
+    title = layout.get(axis, {}).get("title", {})
+    return str(title.get("text", "") if isinstance(title, dict) else title) or axis[0]
+
+
+def _plain(text: str) -> str:
+    """Plotly's titles may hold <br> and <sub>; a table's head keeps the text."""
+    return escape(re.sub(r"<[^>]*>", " ", str(text)))
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _numbers_table(entry: Entry) -> str:
+    assert entry.figure
+    assert entry.record
+    bounds: dict[str, list[Claim]] = {}
+    for claim in entry.figure.claims:
+        verdict = entry.verdict(claim)
+        for name in verdict.read if verdict else ():
+            bounds.setdefault(name.removesuffix(".median"), []).append(claim)
+
+    def rows() -> Iterator[str]:
+        for name, value in entry.numbers.items():
+            shown = _number_html(entry.name, name, value, format_number(value, "").html)
+            by = "<br>".join(escape(c.name.removeprefix("claim_").replace("_", " ")) for c in bounds.get(name, []))
+            yield f"<tr><td><code>{escape(name)}</code></td><td>{shown}</td><td>{by}</td></tr>"
+
+    claims = "".join(f"<li>{_sentence(claim.sentence, entry)}</li>" for claim in entry.figure.claims)
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Number", "Measured", "Bounded by the claim"))
+    return (
+        f'<p class="vg-finding">{_sentence(entry.figure.title, entry)}</p>'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows())}</tbody></table>"
+        f'<ul class="vg-claim-list">{claims}</ul>'
+    )
+
+
+def _times_table(times: dict[str, float]) -> str:
+    total = sum(times.values()) or 1.0
+    shown = list(times.items())[:SLOWEST]
+    rows = [f"<tr><td><code>{escape(name)}</code></td><td>{seconds / total:.0%}</td></tr>" for name, seconds in shown]
+    rest = len(times) - len(shown)
+    if rest:
+        rows.append(f"<tr><td>the other {rest}</td><td>{1 - sum(s for _, s in shown) / total:.0%}</td></tr>")
+    head = '<th scope="col">Figure</th><th scope="col">Share of the measuring time</th>'
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

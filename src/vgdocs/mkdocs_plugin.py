@@ -1,0 +1,185 @@
+"""The MkDocs plugin: runs what is stale, tells all errors at once, writes numbers.json.
+
+The Markdown extension does the work; this is comfort. Under `mkdocs serve` the pages are up at once: figures are
+measured in the background and appear as they finish, and an error is shown in its page while the server lives on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.livereload import LiveReloadServer
+from mkdocs.plugins import BasePlugin, event_priority
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+from vgdocs import labs, notebook
+from vgdocs.figure import FigureError
+from vgdocs.library import Library
+from vgdocs.markdown import Context
+from vgdocs.progress import bar
+from vgdocs.record import Record
+from vgdocs.report import report
+
+log = logging.getLogger("mkdocs.plugins.vgdocs")
+EXTENSION = "vgdocs.markdown"
+
+
+class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
+    """`plugins: [vgdocs]`"""
+
+    context: Context | None = None
+    serving = False
+    _measuring = False  # whether figures are being measured in the background
+
+    def __init__(self) -> None:
+        self._news = threading.Event()  # something was measured that no build has looked at yet
+        self._signal = Path()
+
+    def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
+        # mkdocs keeps one plugin for all that a process builds
+        self.serving, self.context = command == "serve", None
+
+    def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
+        root = Path(config.config_file_path).parent.resolve()
+        # kept over the rebuilds of a serve, so that a script that fails isn't run again for each edited page
+        self.context = self.context or Context(Library(root))
+        config.mdx_configs.setdefault(EXTENSION, {})["context"] = self.context
+        config.watch = [*config.watch, str(self.context.library.folder)]
+        # in the site's folder, which can be written to even where the store can't; a build leaves dot files alone
+        self._signal = Path(config.site_dir) / ".measured"
+        self._prepare_labs(config)
+        return config
+
+    def on_serve(self, server: LiveReloadServer, /, *, config: MkDocsConfig, builder: Any) -> LiveReloadServer:
+        self._touch()
+        server.watch(str(self._signal))
+        return server
+
+    def on_pre_build(self, *, config: MkDocsConfig) -> None:
+        assert self.context
+        self.context.problems.clear()
+        library = self.context.library
+        if not self.serving:
+            with bar() as progress:
+                library.refresh(progress=progress)
+            return
+        self._news.clear()
+        library.refresh(run=False)
+        waiting = [e.name for e in library.entries.values() if not e.record and not e.error]
+        if waiting and not self._measuring:
+            log.info("measuring %s in the background: %s", _count(len(waiting), "figure"), ", ".join(waiting))
+            self._measuring = True
+            threading.Thread(target=self._measure, daemon=True).start()
+
+    def on_shutdown(self) -> None:
+        self._news.clear()
+
+    @event_priority(-50)  # after mkdocs-jupyter has replaced the page's render
+    def on_pre_page(self, page: Page, /, *, config: MkDocsConfig, files: Files) -> Page:
+        if page.file.src_uri.endswith((".py", ".ipynb")):
+            self._guard(page)
+        return page
+
+    def on_page_markdown(self, markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+        assert self.context
+        self.context.page = page.file.src_uri
+        return markdown
+
+    def on_post_build(self, *, config: MkDocsConfig) -> None:
+        assert self.context
+        target = Path(config.site_dir) / "numbers.json"
+        target.write_text(json.dumps(self.context.library.summary(), indent=1, ensure_ascii=False), "utf-8")
+        paragraphs = report(self.context.library, self.context.problems)
+        if not paragraphs:
+            return
+        text = f"{_count(len(paragraphs), 'problem')} in figures and pages\n\n" + "\n\n".join(paragraphs)
+        if not self.serving:
+            raise PluginError(text)
+        _complain(text)
+
+    def _touch(self) -> None:
+        """Make `mkdocs serve` build anew: it watches this file."""
+        with contextlib.suppress(OSError):  # the site's folder is gone: the server is shutting down
+            self._signal.touch()
+
+    def _measure(self) -> None:
+        assert self.context
+        # a library of its own: the builds in the main thread read theirs meanwhile; failures are shared
+        library = Library(self.context.library.root, failures=self.context.library.failures)
+
+        def progress(name: str, outcome: Record | FigureError, done: int, total: int) -> None:
+            log.info("%s %s (%d/%d)", name, "fails" if isinstance(outcome, FigureError) else "is measured", done, total)
+            self._touch()
+
+        try:
+            library.refresh(progress=progress)
+        finally:
+            self._measuring = False
+            self._news.set()
+        # the server starts to watch only after its first build, and may miss one touch
+        while self._news.is_set():
+            self._touch()
+            time.sleep(1)
+
+    def _prepare_labs(self, config: MkDocsConfig) -> None:
+        """Give the labs' kernel our renderer, and their cache a name that changes with what they import."""
+        assert self.context
+        folder = self.context.library.store.folder
+        jupyter = config.plugins.get("mkdocs-jupyter")
+        if not jupyter:
+            return
+        try:
+            os.environ["IPYTHONDIR"] = str(notebook.install(folder / "ipython"))
+        except OSError as error:
+            _complain(f"the labs' figures can't be drawn: {error}")
+        digest = hashlib.sha256()
+        for path in sorted(Path(__file__).parent.glob("*.py")):
+            digest.update(path.read_bytes())
+        jupyter.config["cache_dir"] = str(folder / "labs" / digest.hexdigest()[:16])
+
+    def _guard(self, page: Page) -> None:
+        """Finish a lab's page, and make one that fails a problem in the summary and a box in its page."""
+        render = page.render
+        context = self.context
+        assert context
+
+        def guarded(config: MkDocsConfig, files: Files) -> None:
+            def resolve(source: str) -> str | None:
+                file = files.get_file_from_path(source)
+                return file.url_relative_to(page.file) if file else None
+
+            context.page = page.file.src_uri
+            try:
+                render(config, files)
+                html = labs.typeset(page.content or "", context.report)
+                page.content = labs.link(html, page.file.src_uri, resolve, context.report)
+            except Exception as error:
+                lines = click.unstyle(str(error)).strip().splitlines() or [type(error).__name__]
+                context.report(f"the lab fails: {lines[-1]}")
+                text = escape("\n".join(lines))
+                title = "<p><strong>The lab fails.</strong></p>"
+                page.content = f'<div class="vg-error" role="alert">{title}<pre>{text}</pre></div>'
+
+        page.render = guarded  # type: ignore[method-assign]
+
+
+def _complain(text: str) -> None:
+    """Tell an error without ending the server: under `strict`, mkdocs counts what is logged and stops."""
+    click.secho(f"ERROR    -  {text}\n", fg="red", err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,254 @@
+"""Makes records: each figure in a process of its own, as many at a time as there are cores.
+
+The processes are forked from a server that has torch and plotly loaded, but never vgdocs, so that an edited
+module counts at once. A process is watched by its sentinel: one that dies without a word is reported, not awaited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import types
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+
+from filelock import BaseFileLock, Timeout
+
+from vgdocs import worker
+from vgdocs.figure import Figure, FigureError
+from vgdocs.record import Keys, Record, Verdict, make_keys, versions
+from vgdocs.store import Store, StoreError
+
+TIME_LIMIT = 300.0  # seconds a figure may take before it counts as hanging; VGDOCS_TIME_LIMIT overrides
+# what takes seconds to load, once rather than in each figure; torch's optimisers load the second
+PRELOAD = ["torch", "torch._dynamo", "sklearn.datasets", "sklearn.model_selection", "plotly.graph_objects"]
+POLL = 0.2  # seconds between looks at a figure that another build is measuring
+STARTING = threading.Lock()  # held while the environment is dressed up for a process that starts
+
+Progress = Callable[[str, "Record | FigureError", int, int], None]
+
+
+@dataclass
+class _Task:
+    figure: Figure
+    keys: Keys
+    measured: Record | None  # what is already measured and only needs drawing and judging
+
+
+@dataclass
+class _Running:
+    task: _Task
+    process: ForkServerProcess
+    connection: Connection
+    lock: BaseFileLock
+    deadline: float
+
+
+def current(figure: Figure, store: Store, seed: int | None = None, device: str = "cpu") -> Record | None:
+    """The record of a figure as it stands, or None if it has to be measured, drawn or judged first."""
+    keys = make_keys(figure, figure.seed if seed is None else seed, device)
+    record = store.find(figure.name, keys)
+    return record if record and record.keys == keys else None
+
+
+def run(
+    figures: Iterable[Figure],
+    store: Store,
+    *,
+    seed: int | None = None,
+    device: str = "cpu",
+    jobs: int | None = None,
+    time_limit: float | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Record | FigureError]:
+    """Bring the records of all figures up to date; every figure is tried, whatever happens to the others.
+
+    `seed` replaces each script's own. `progress(name, outcome, done, total)` is called as each stale figure
+    finishes. A claim that fails is no error here: it stands in the record's verdicts.
+    """
+    outcomes: dict[str, Record | FigureError] = {}
+    stale: deque[_Task] = deque()
+    for figure in figures:
+        try:
+            task = _task(figure, store, seed, device)
+        except FigureError as error:
+            outcomes[figure.name] = error
+            continue
+        if task.measured and task.measured.keys == task.keys:
+            outcomes[figure.name] = task.measured
+        else:
+            stale.append(task)
+
+    total = len(stale)
+    done = 0
+    limit = time_limit or float(os.environ.get("VGDOCS_TIME_LIMIT", TIME_LIMIT))
+    jobs = jobs or int(os.environ.get("VGDOCS_JOBS", 0)) or len(os.sched_getaffinity(0))
+    running: list[_Running] = []
+
+    def finish(task: _Task, outcome: Record | FigureError) -> None:
+        nonlocal done
+        done += 1
+        outcomes[task.figure.name] = outcome
+        if progress:
+            progress(task.figure.name, outcome, done, total)
+
+    try:
+        while stale or running:
+            for _ in range(len(stale)):
+                if len(running) >= jobs:
+                    break
+                task = stale.popleft()
+                lock = _acquire(store, task.figure)
+                if isinstance(lock, FigureError):
+                    finish(task, lock)
+                elif lock is None:
+                    stale.append(task)
+                else:
+                    # another build may have measured it while this one waited for the lock
+                    made = store.find(task.figure.name, task.keys)
+                    if made and made.keys == task.keys:
+                        lock.release()
+                        finish(task, made)
+                    else:
+                        task.measured = made or task.measured
+                        running.append(_start(task, lock, device, seed, limit))
+            ready = wait([r.connection for r in running] + [r.process.sentinel for r in running], POLL)
+            for job in list(running):
+                if job.connection in ready or job.process.sentinel in ready or time.monotonic() > job.deadline:
+                    running.remove(job)
+                    try:
+                        outcome = _collect(job, store, device, seed, limit)
+                        if outcome is None:
+                            stale.append(_task(job.task.figure, store, seed, device))
+                            continue
+                    except FigureError as error:  # a module that it imports was broken meanwhile
+                        outcome = error
+                    finish(job.task, outcome)
+    finally:
+        for job in running:
+            _end(job)
+    return outcomes
+
+
+def _task(figure: Figure, store: Store, seed: int | None, device: str) -> _Task:
+    keys = make_keys(figure, figure.seed if seed is None else seed, device)
+    return _Task(figure, keys, store.find(figure.name, keys))
+
+
+def _acquire(store: Store, figure: Figure) -> BaseFileLock | FigureError | None:
+    """The figure's lock, None while another build holds it, or why there can't be one."""
+    try:
+        lock = store.lock(figure.name)
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    except (StoreError, OSError) as error:
+        return FigureError(figure.path, f"can't be measured: the store isn't writable: {error}")
+    return lock
+
+
+def _start(task: _Task, lock: BaseFileLock, device: str, seed: int | None, limit: float) -> _Running:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    receiver, sender = context.Pipe(duplex=False)
+    figure = task.figure
+    job = worker.Job(
+        path=str(figure.path),
+        text=figure.text,
+        seed=figure.seed if seed is None else seed,
+        device=device,
+        measured=task.measured.measured if task.measured else None,
+    )
+    process = context.Process(target=worker.work, args=(job, sender), name=figure.name, daemon=True)
+    with STARTING, _without_main(), _one_thread_from_the_start():
+        process.start()
+    sender.close()
+    return _Running(task, process, receiver, lock, time.monotonic() + limit)
+
+
+def _collect(job: _Running, store: Store, device: str, seed: int | None, limit: float) -> Record | FigureError | None:
+    """What became of a process that reported, died or ran out of time; None if its sources changed meanwhile."""
+    task, figure = job.task, job.task.figure
+    try:
+        if not job.connection.poll():
+            if job.process.is_alive():
+                return FigureError(figure.path, f"hangs: stopped after {limit:g} s")
+            return FigureError(figure.path, f"died without a word: {_exit(job.process)}")
+        try:
+            outcome = json.loads(job.connection.recv_bytes())
+        except (EOFError, OSError):  # nothing was sent, or only a part
+            job.process.join(5)
+            return FigureError(figure.path, f"died without a word: {_exit(job.process)}")
+        if make_keys(figure, figure.seed if seed is None else seed, device) != task.keys:
+            return None
+        if error := outcome.get("error"):
+            return FigureError(figure.path, error["message"], error["line"], error["details"])
+        record = Record(
+            name=figure.name,
+            seed=figure.seed if seed is None else seed,
+            device=device,
+            keys=task.keys,
+            measured=outcome["measured"],
+            plot=outcome["plot"],
+            verdicts=tuple(Verdict(**{**v, "read": tuple(v["read"])}) for v in outcome["verdicts"]),
+            versions=versions(figure),
+            seconds=task.measured.seconds if task.measured else outcome["seconds"],
+        )
+        try:
+            store.save(record)
+        except StoreError as error:
+            return FigureError(figure.path, f"was measured, but {error}")
+        return record
+    finally:
+        _end(job)
+
+
+def _end(job: _Running) -> None:
+    if job.process.is_alive():
+        job.process.kill()
+    job.process.join(5)
+    job.connection.close()
+    job.lock.release()
+
+
+def _exit(process: ForkServerProcess) -> str:
+    code = process.exitcode
+    if code is not None and code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep the child from importing the caller's main module, be it mkdocs or pytest: it needs neither."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _one_thread_from_the_start() -> Iterator[None]:
+    """The fork server reads these variables when it loads torch, which is at the first start."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,101 @@
+"""Reads a built site and holds it to its sources: every embed and number is there, and nothing is left over."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bs4 import BeautifulSoup, Tag
+
+from vgdocs.citations import Citation, Scanner, pages
+
+LEFTOVER = re.compile(r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|numbers)\b.*", re.MULTILINE)
+GENERATED = ".vg-finding, .vg-meta, .vg-all-numbers"  # holds numbers that no page's source cites
+CODE = "pre, code, script, style, template"
+
+
+def check(site: Path, docs: Path, scanner: Scanner) -> list[str]:
+    """What is wrong with a built site, a line each.
+
+    `site` is one built version (the folder with numbers.json in it), `docs` what it was built from.
+    """
+    try:
+        known = json.loads((site / "numbers.json").read_text(encoding="utf-8"))["figures"]
+    except (OSError, ValueError, KeyError) as error:
+        return [f"numbers.json can't be read: {error!r}"]
+    found = [
+        f"numbers.json: the claim {claim['name']} of {name} failed"
+        for name, figure in known.items()
+        for claim in figure["claims"]
+        if claim["passed"] is False
+    ]
+    cited: dict[str, list[Citation]] = {}
+    for citation in scanner.scan_folder(docs):
+        cited.setdefault(citation.page, []).append(citation)
+    for _, page in pages(docs):
+        html = _html(site, page)
+        if html is None:
+            if page in cited:
+                found.append(f"docs/{page} wasn't built")
+            continue
+        soup = BeautifulSoup(html.read_text(encoding="utf-8"), "html.parser")
+        found += [f"docs/{page}: {problem}" for problem in _check_page(soup, cited.get(page, []), known)]
+    return found
+
+
+def _html(site: Path, page: str) -> Path | None:
+    stem = page.removesuffix(".md")
+    folder = stem.removesuffix("index")
+    for candidate in (site / folder / "index.html", site / f"{stem}.html", site / stem / "index.html"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _check_page(soup: BeautifulSoup, cited: Iterable[Citation], known: dict[str, Any]) -> Iterator[str]:
+    for box in soup.select(".vg-error"):
+        yield f"an error box: {box.get_text(' ', strip=True)[:300]}"
+    for box in soup.select(".vg-pending"):
+        yield f"a figure that wasn't measured: {box.get_text(' ', strip=True)}"
+
+    embeds = Counter(str(f["data-figure"]) for f in soup.select("figure.vg-figure[data-figure]"))
+    yield from _compare("figure", Counter(c.figure for c in cited if c.number is None), embeds)
+    for figure in soup.select("figure.vg-figure[data-figure]"):
+        plot = figure.select_one(".vg-plot[data-plot]")
+        if plot is None or not _draws(plot):
+            yield f"the figure {figure['data-figure']} has nothing to draw"
+
+    numbers: Counter[str] = Counter()
+    generated = {id(n) for n in soup.select(", ".join(f"{g} data.vg-number" for g in GENERATED.split(", ")))}
+    for number in soup.select("data.vg-number"):
+        name = f"{number['data-figure']}.{number['data-number']}"
+        value = known.get(str(number["data-figure"]), {}).get("numbers", {}).get(str(number["data-number"]))
+        if value is None or repr(value) != number["value"]:
+            yield f"{name} is {number['value']} on the page and {value} in numbers.json"
+        if id(number) not in generated:
+            numbers[name] += 1
+    wanted = Counter(f"{c.figure}.{c.number}" for c in cited if c.number is not None)
+    yield from _compare("number", wanted, numbers)
+
+    for code in soup.select(CODE):
+        code.decompose()
+    for match in LEFTOVER.finditer(soup.get_text()):
+        yield f"a marker is left over: {match[0]}"
+
+
+def _draws(plot: Tag) -> bool:
+    try:
+        return bool(json.loads(str(plot["data-plot"]))["data"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _compare(what: str, wanted: Counter[str], found: Counter[str]) -> Iterator[str]:
+    for name, count in (wanted - found).items():
+        yield f"the {what} {name} is cited {count} time(s) more than the page shows it"
+    for name, count in (found - wanted).items():
+        yield f"the {what} {name} is shown {count} time(s) more than the source cites it"

@@ -1,0 +1,177 @@
+"""What happens in a figure's own process: run the script's text, measure, draw, judge, report.
+
+This module is imported anew in each process, so that under `mkdocs serve` an edited vgdocs module counts at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import inspect
+import io
+import json
+import linecache
+import math
+import os
+import sys
+import time
+import traceback
+import types
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from vgdocs.record import Measured, Verdict, check_measured, check_plot
+
+SIGNIFICANT_DIGITS = 6  # of a plotted point: more than a screen can show, a third of the bytes
+
+
+@dataclass(frozen=True)
+class Job:
+    """One script to run; with `measured` given, only its drawing and claims are."""
+
+    path: str
+    text: str
+    seed: int
+    device: str
+    measured: dict[str, Any] | None
+
+
+class ScriptError(Exception):
+    """The script broke the contract while it ran."""
+
+
+def work(job: Job, connection: Connection) -> None:
+    """Run one job and send its outcome as JSON: measured, plot, verdicts and seconds, or an error."""
+    printed = io.StringIO()
+    try:
+        _use_one_thread(job.device)
+        with redirect_stdout(printed):
+            outcome = _run(job)
+        if text := printed.getvalue():
+            raise ScriptError(f"prints; a figure returns what it measures. It printed:\n{text[:2000].rstrip()}")
+        message = json.dumps(outcome, allow_nan=False)
+    except BaseException as error:  # SystemExit too: whatever ends the script is told to its author
+        message = json.dumps({"error": _explain(error, job.path)})
+    connection.send_bytes(message.encode())
+    connection.close()
+
+
+def load(path: str, text: str) -> types.ModuleType:
+    """Execute a script's text as a module of its file's name."""
+    module = types.ModuleType(Path(path).stem)
+    module.__file__ = path
+    # tracebacks quote the lines that ran, even if the file has changed since
+    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
+    sys.modules[module.__name__] = module
+    exec(compile(text, path, "exec"), module.__dict__)
+    return module
+
+
+def judge(module: types.ModuleType, measured: dict[str, Any]) -> list[Verdict]:
+    """Run each claim of a script on a measurement."""
+    verdicts = []
+    for name, claim in vars(module).items():
+        if not name.startswith("claim_"):
+            continue
+        m = Measured(measured)
+        message = ""
+        try:
+            claim(m)
+        except Exception as error:
+            line = _line_of(error, module.__file__ or "")
+            said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            code = linecache.getline(module.__file__ or "", line).strip()
+            message = f"line {line}: {code}" + (f"\n{said}" if said else "")
+        verdicts.append(Verdict(name, not message, message, tuple(m.read)))
+    return verdicts
+
+
+def _run(job: Job) -> dict[str, Any]:
+    module = load(job.path, job.text)
+    seconds = 0.0
+    measured = job.measured
+    if measured is None:
+        wants_device = "device" in inspect.signature(module.measure).parameters
+        arguments = {"device": job.device} if wants_device else {}
+        start = time.perf_counter()
+        measured = module.measure(job.seed, **arguments)
+        seconds = time.perf_counter() - start
+        if type(measured) is not dict:
+            raise ScriptError(f"measure() returned a {type(measured).__name__}, not a dict")
+        _checked(check_measured, measured)
+    # copies: whatever drawing and claims do to what they are given, the record holds what was measured
+    plot = _checked(_plain_plot, module.draw(copy.deepcopy(measured)))
+    verdicts = [asdict(verdict) for verdict in judge(module, copy.deepcopy(measured))]
+    return {"measured": measured, "plot": plot, "verdicts": verdicts, "seconds": round(seconds, 3)}
+
+
+def _checked(check: Any, value: Any) -> Any:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ScriptError(str(error)) from None
+
+
+def _plain_plot(figure: Any) -> dict[str, Any]:
+    """A plot as the JSON that a page carries: no template, and no more digits than can be seen."""
+    if not hasattr(figure, "to_plotly_json"):
+        raise ScriptError(f"draw() returned a {type(figure).__name__}, not a plotly Figure")
+    plot = json.loads(figure.to_json())
+    plot["layout"].pop("template", None)
+    kept = {"data": _plain(plot["data"]), "layout": _plain(plot["layout"])}
+    check_plot(kept)
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict) and "bdata" in value:  # how plotly packs an array: the page's table needs its points
+        value = _unpacked(value)
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _unpacked(packed: dict[str, Any]) -> Any:
+    import numpy
+
+    array = numpy.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"])
+    shape = [int(size) for size in packed.get("shape", "").split(",") if size] or [-1]
+    return array.reshape(shape).tolist()
+
+
+def _use_one_thread(device: str) -> None:
+    """One thread a figure: accuracies move with the number of threads, and many figures run at once."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import torch
+
+    torch.set_num_threads(1)
+    # use_deterministic_algorithms says the same, but loads torch's compiler
+    torch.set_deterministic_debug_mode("warn")
+
+
+def _explain(error: BaseException, path: str) -> dict[str, Any]:
+    if isinstance(error, ScriptError):
+        return {"message": str(error), "line": None, "details": ""}
+    if isinstance(error, SystemExit):
+        return {"message": "calls exit()", "line": _line_of(error, path), "details": ""}
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "vgdocs/worker.py" not in f.filename]
+    lines = traceback.format_list(frames[-6:]) + traceback.format_exception_only(error)
+    return {
+        "message": f"raises {type(error).__name__}: {error}",
+        "line": _line_of(error, path) or None,
+        "details": "".join(lines),
+    }
+
+
+def _line_of(error: BaseException, path: str) -> int:
+    """The last line of the script that an exception passed through, 0 if none."""
+    lines = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return lines[-1] if lines else 0

@@ -1,0 +1,180 @@
+"""A miniature project for the tests of the engine; its scripts import plotly but not torch, so that they're quick."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import markdown
+import pytest
+from click.testing import CliRunner
+
+from vgdocs.figure import Figure, read
+from vgdocs.library import Library
+from vgdocs.markdown import Context, VgdocsExtension
+
+pytest_plugins = ["pytester"]
+
+# The parts of the usual script; a test replaces the one that it is about.
+PARTS = {
+    "docstring": '"""Halving ten times leaves {last:.2e}.\n\nThe set-up.\n"""',
+    "head": """\
+import plotly.graph_objects as go
+
+SEED = 0
+STEPS = 10  # halvings
+""",
+    "measure": """\
+def measure(seed: int = SEED) -> dict:
+    left = [0.5**n for n in range(STEPS + 1)]
+    return {"left": left, "first": left[1], "last": left[-1]}
+""",
+    "draw": """\
+def draw(m: dict) -> go.Figure:
+    fig = go.Figure(go.Scatter(x=list(range(STEPS + 1)), y=m["left"], name="left"))
+    fig.update_layout(xaxis_title="steps", yaxis_title="share left")
+    return fig
+""",
+    "claims": '''\
+def claim_halving_is_exact(m):
+    """After the first step {first} is left, and {last:.2e} after the last."""
+    assert m["first"] == 0.5
+    assert m["last"] == 0.5**10
+''',
+}
+
+CONFIG = """site_name: Miniature
+plugins:
+  - search
+  - vgdocs
+markdown_extensions:
+  - admonition
+  - attr_list
+  - tables
+  - toc
+  - pymdownx.arithmatex:
+      generic: true
+  - pymdownx.superfences
+  - vgdocs.markdown
+"""
+
+EXTENSIONS = ["admonition", "attr_list", "tables", "toc", "pymdownx.arithmatex", "pymdownx.superfences"]
+
+
+class Project:
+    """A folder with mkdocs.yml, docs/ and figures/, and what tests do with it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.docs, self.figures, self.site = root / "docs", root / "figures", root / "site"
+        self.docs.mkdir(exist_ok=True)
+        self.figures.mkdir(exist_ok=True)
+        (root / "mkdocs.yml").write_text(CONFIG)
+        self.page("index", "# Home\n\nWelcome.\n")
+
+    def script(self, name: str = "halving", **parts: str) -> Path:
+        """Write a figure script: the usual one, with the `parts` given in place of its own."""
+        assert parts.keys() <= PARTS.keys()
+        path = self.figures / f"{name}.py"
+        path.write_text("\n\n".join(part for part in (PARTS | parts).values() if part), encoding="utf-8")
+        return path
+
+    def figure(self, name: str = "halving", **parts: str) -> Figure:
+        return read(self.script(name, **parts))
+
+    def page(self, name: str, text: str) -> Path:
+        path = self.docs / f"{name}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def edit(self, path: Path, old: str, new: str) -> None:
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def library(self, **options) -> Library:
+        """The project's figures, measured."""
+        library = Library(self.root)
+        library.refresh(**options)
+        return library
+
+    def error(self, name: str = "halving", **parts: str) -> str:
+        """What the author of a broken script is told."""
+        self.script(name, **parts)
+        entry = self.library().entries[name]
+        assert entry.error, f"{name} has no error"
+        return str(entry.error)
+
+    def convert(self, text: str, library: Library | None = None, extensions: list[str] = EXTENSIONS):
+        """The HTML of some Markdown, and the messages of the problems found in it."""
+        context = Context(library or self.library(), page="index.md")
+        html = markdown.markdown(
+            text,
+            extensions=[*extensions, VgdocsExtension(context=context)],
+            extension_configs={"pymdownx.arithmatex": {"generic": True}},
+        )
+        return html, [problem.message for problem in context.problems]
+
+    def mkdocs(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of mkdocs, in this process, which has a fork server already."""
+        from mkdocs.__main__ import cli
+
+        before = Path.cwd()
+        os.chdir(self.root)
+        try:
+            result = CliRunner().invoke(cli, list(arguments))
+        finally:
+            os.chdir(before)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+        return result.exit_code, result.output
+
+    def html(self, page: str = "index") -> str:
+        folder = self.site if page == "index" else self.site / page
+        return (folder / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_environment(request):
+    """The engine's tests see none of the caller's settings; a module of tests of the real figures does."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not getattr(request.module, "REAL_FIGURES", False):
+            for name in ("VGDOCS_STORE", "VGDOCS_RUN", "VGDOCS_TIME_LIMIT", "VGDOCS_JOBS", "IPYTHONDIR"):
+                patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_project():
+    """Makes a project in a folder."""
+    return Project
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    """A project with one figure, `halving`."""
+    project = Project(tmp_path)
+    project.script()
+    return project
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """In CI nothing is left out: what would be skipped for want of a browser fails."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {call.excinfo and call.excinfo.value}"
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """One worker takes all browser tests, which share one deployed site; the rest is spread test by test."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if "tests/browser/" in nodeid else nodeid
+
+    return Scheduling(config, log)

@@ -1,0 +1,180 @@
+"""`mkdocs build` over a miniature project: exit codes, one summary of everything, numbers.json."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from bs4 import BeautifulSoup
+
+PAGE = """\
+# Page
+
+It is [[halving.last:.1e]].
+
+/// figure | halving
+    code: measure
+
+Caption with [[halving.first]].
+///
+"""
+
+FAILS = 'def claim_it_grows(m):\n    """It grows to {last:.1e}."""\n    assert m["last"] > m["first"]\n'
+RAISES = "def measure(seed: int = SEED) -> dict:\n    raise ValueError('no such layer')\n"
+
+LABS = """\
+  - mkdocs-jupyter:
+      include: ["labs/*.py"]
+      execute: true
+      allow_errors: false
+"""
+
+
+def test_a_good_project_builds_strictly_and_measures_once(project):
+    project.page("index", PAGE)
+    code, output = project.mkdocs("build", "--strict")
+    assert code == 0, output
+    assert "[1/1] halving" in output
+    assert project.html().count('class="vg-number"') == 5  # in prose, caption and finding, and two in the claim
+    numbers = json.loads((project.site / "numbers.json").read_text())
+    assert numbers == project.library().summary()
+    assert numbers["figures"]["halving"]["numbers"] == {"first": 0.5, "last": 0.5**10}
+    code, output = project.mkdocs("build", "--strict")
+    assert code == 0
+    assert "[1/1]" not in output
+
+
+def test_the_command_itself_fails_with_one_and_no_traceback(project):
+    """In a process of its own, as a user has it, from another folder."""
+    project.page("index", PAGE)
+    project.script(claims=FAILS)
+    project.library()  # so that the command has nothing to measure, which would take it seconds
+    command = [sys.executable, "-m", "mkdocs", "build", "--config-file", str(project.root / "mkdocs.yml")]
+    result = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert result.returncode == 1
+    assert "sentence: It grows to 9.8 × 10⁻⁴." in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_all_that_is_wrong_is_told_in_one_summary(project):
+    project.page("index", PAGE)
+    project.page(
+        "part/other",
+        "---\ntitle: Other\n---\n\nIt is [[halving.lst]],\nand [[havling.last]].\n\n## Of [[halving.first]]\n",
+    )
+    project.page("blocks", "# Blocks\n\n/// figure | halving\n    color: red\n///\n\n/// figure | broken\n///\n")
+    project.page("open", "# Open\n\n/// figure | failing\n\nA caption without an end.\n")
+    project.script("failing", claims=FAILS)
+    project.script("broken", measure=RAISES)
+    project.script("dies", measure="def measure(seed: int = SEED) -> dict:\n    import os; os._exit(3)\n")
+    project.script("empty", claims="")
+    (project.figures / "again").mkdir()
+    project.script("again/empty")
+    code, output = project.mkdocs("build", "--strict")
+    assert code == 1
+    summary = output[output.index("ERROR") :]
+    assert summary.startswith("ERROR   -  9 problems in figures and pages\n\n")
+    assert summary.rstrip().endswith("Aborted with a BuildError!")
+    paragraphs = [paragraph.strip().splitlines() for paragraph in summary.split("\n\n")[1:-1]]
+    assert [lines[0] for lines in paragraphs] == [
+        "figures/broken.py:13: raises ValueError: no such layer",
+        "figures/dies.py: died without a word: exit code 3",
+        "figures/empty.py: two scripts are named empty: again/empty.py and empty.py; pages find them by name",
+        "figures/failing.py:23: claim_it_grows fails on this measurement",
+        "docs/blocks.md:3: this is no block: a figure takes a name, the options code and height, and a closing ///",
+        "docs/open.md:3: the block of the figure failing isn't closed by ///",
+        "docs/part/other.md:5: halving measures no number 'lst'; did you mean last or first?",
+        "docs/part/other.md:6: there is no figure 'havling'; did you mean halving or failing?",
+        "docs/part/other.md:8: a heading cites a number, which would move its anchor with each measurement",
+    ]
+    assert paragraphs[3][-1] == "    cited at: docs/open.md:3"
+    # what could be built was, for the author to look at
+    assert "raises ValueError: no such layer" in project.html("blocks")
+    assert project.html().count('class="vg-number"') == 5
+
+
+@pytest.mark.parametrize("strict", [["--strict"], []])
+@pytest.mark.parametrize("what", ["number", "claim", "script"])
+def test_any_one_of_them_fails_the_build_strict_or_not(project, what, strict):
+    project.page("index", PAGE.replace("halving.last", "halving.lst") if what == "number" else PAGE)
+    project.script(**{"claim": {"claims": FAILS}, "script": {"measure": RAISES}, "number": {}}[what])
+    assert project.mkdocs("build", *strict)[0] == 1
+
+
+def test_a_mended_project_builds_again(project):
+    project.page("index", PAGE)
+    project.script(measure=RAISES)
+    assert project.mkdocs("build", "--strict")[0] == 1
+    project.script()
+    assert project.mkdocs("build", "--strict")[0] == 0
+
+
+def test_a_constant_that_a_sentence_depends_on(project):
+    project.page("index", PAGE)
+    assert project.mkdocs("build", "--strict")[0] == 0
+    project.edit(project.figures / "halving.py", "STEPS = 10", "STEPS = 9")
+    code, output = project.mkdocs("build", "--strict")
+    assert code == 1
+    for line in [
+        "figures/halving.py:23: claim_halving_is_exact fails on this measurement",
+        "sentence: After the first step 0.5 is left, and 1.95 × 10⁻³ after the last.",
+        'assert m["last"] == 0.5**10',
+        "measured: last = 0.001953125",
+        "cited at: docs/index.md:3, docs/index.md:5, docs/index.md:8",
+    ]:
+        assert line in output
+
+
+def test_without_running_anything(project, monkeypatch):
+    project.page("index", PAGE)
+    monkeypatch.setenv("VGDOCS_RUN", "never")
+    code, output = project.mkdocs("build", "--strict")
+    assert code == 1
+    assert "figures/halving.py: has no record, and VGDOCS_RUN=never forbids to make one" in output
+    monkeypatch.delenv("VGDOCS_RUN")
+    assert project.mkdocs("build", "--strict")[0] == 0
+    monkeypatch.setenv("VGDOCS_RUN", "never")
+    assert project.mkdocs("build", "--strict")[0] == 0
+
+
+def test_a_store_that_cannot_be_written_is_told_without_a_traceback(project, monkeypatch):
+    project.page("index", PAGE)
+    (project.root / "file").write_text("")
+    monkeypatch.setenv("VGDOCS_STORE", str(project.root / "file"))
+    code, output = project.mkdocs("build", "--strict")
+    assert code == 1
+    assert "figures/halving.py: can't be measured: the store isn't writable" in output
+    assert "Traceback" not in output
+
+
+def test_a_project_without_figures(project):
+    (project.figures / "halving.py").unlink()
+    project.figures.rmdir()
+    assert project.mkdocs("build", "--strict")[0] == 0
+    assert json.loads((project.site / "numbers.json").read_text())["figures"] == {}
+
+
+def test_a_lab_that_fails_is_one_more_problem_and_a_box_in_its_page(project):
+    project.edit(project.root / "mkdocs.yml", "  - vgdocs\n", f"  - vgdocs\n{LABS}")
+    project.page("index", PAGE.replace("halving.last", "halving.lst"))
+    (project.docs / "labs").mkdir()
+    (project.docs / "labs/broken.py").write_text("# # A lab\n\n# %%\nprint(6 * 7)\nassert 1 == 2, 'no such luck'\n")
+    code, output = project.mkdocs("build", "--strict")
+    assert code == 1
+    assert "2 problems in figures and pages" in output
+    assert "docs/labs/broken.py: the lab fails: AssertionError: no such luck" in output
+    assert "docs/index.md:3: halving measures no number 'lst'" in output
+    assert "Traceback (most recent call last)" not in output
+    (box,) = BeautifulSoup(project.html("labs/broken"), "html.parser").select(".vg-error[role=alert]")
+    assert "no such luck" in box.get_text()
+
+
+def test_a_lab_that_works_shows_its_figure_for_the_loader(project):
+    project.edit(project.root / "mkdocs.yml", "  - vgdocs\n", f"  - vgdocs\n{LABS}")
+    (project.docs / "labs").mkdir()
+    lab = "# # A lab\n\n# %%\nimport plotly.graph_objects as go\n\ngo.Figure(go.Scatter(y=[1.0, 0.5]))\n"
+    (project.docs / "labs/plot.py").write_text(lab)
+    code, output = project.mkdocs("build", "--strict")
+    assert code == 0, output
+    (plot,) = BeautifulSoup(project.html("labs/plot"), "html.parser").select(".vg-plot[data-plot]")
+    assert json.loads(plot["data-plot"])["data"][0]["type"] == "scatter"

@@ -1,0 +1,156 @@
+"""A real `mkdocs serve`: pages and scripts are broken and mended under it, and it answers throughout."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+SECONDS = 90.0  # until something that never comes is given up; nothing here is that slow on its own
+
+PAGE = """\
+# Home
+
+It is [[halving.last:.1e]].
+
+/// figure | halving
+///
+"""
+
+SHOWN = "9.8 × 10<sup>−4</sup>"
+
+
+class Server:
+    """`mkdocs serve` in a process of its own, asked for its page again and again."""
+
+    def __init__(self, project, *arguments: str) -> None:
+        self.project = project
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = project.root / "serve.log"
+        command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", f"127.0.0.1:{self.port}", *arguments]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=project.root, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self.answers: list[int] = []
+        self.failures: list[str] = []
+        self._stopped = threading.Event()
+
+    def get(self, path: str = "/") -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            self.answers.append(response.status)
+            return response.read().decode()
+
+    def watch(self) -> None:
+        """From now on, each request must be answered."""
+
+        def ask() -> None:
+            while not self._stopped.wait(0.1):
+                try:
+                    self.get()
+                except OSError as error:
+                    self.failures.append(repr(error))
+
+        self._watcher = threading.Thread(target=ask)
+        self._watcher.start()
+
+    def until(self, *present: str, absent: tuple[str, ...] = ()) -> str:
+        """The page, once it holds what it should and nothing that it shouldn't."""
+        end = time.monotonic() + SECONDS
+        html = ""
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.log.read_text()
+            with contextlib.suppress(ConnectionRefusedError):
+                html = self.get()
+            if all(text in html for text in present) and not any(text in html for text in absent):
+                return html
+            time.sleep(0.1)
+        pytest.fail(f"{present} without {absent} never came; the page is\n{html[-3000:]}\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if hasattr(self, "_watcher"):
+            self._watcher.join()
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGINT)
+        try:
+            self.process.wait(20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def serve(project):
+    servers = []
+
+    def serve(*arguments: str) -> Server:
+        servers.append(Server(project, *arguments))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.stop()
+
+
+def test_pages_and_scripts_are_broken_and_mended_under_a_server_that_answers_throughout(project, serve):
+    page = project.page("index", PAGE)
+    script = project.figures / "halving.py"
+    good = {page: page.read_text(), script: script.read_text()}
+    go = project.root / "go"
+    wait = f"import os, time\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.05)\n    left ="
+    project.edit(script, "left =", wait)
+    server = serve("--strict")  # errors are shown, not counted
+
+    # the page is up before its figure is measured, builds go on meanwhile, and then the page follows
+    server.until("vg-pending", absent=("vg-number",))
+    server.watch()
+    page.write_text(f"{PAGE}\nA new sentence.\n")
+    server.until("A new sentence.", "vg-pending", absent=("vg-number",))
+    go.touch()
+    server.until(SHOWN, "vg-plot", absent=("vg-pending",))
+
+    page.write_text(good[page])
+    script.write_text(good[script])
+    server.until(SHOWN, "vg-plot", absent=("A new sentence.", "time.sleep"))
+    for path, old, new, error in [
+        (page, "halving.last", "halving.lst", "did you mean last or first?"),
+        (page, "| halving", "| havling", "there is no figure &#x27;havling&#x27;"),
+        (script, "0.5**n", "1 / 0", "figures/halving.py:13: raises ZeroDivisionError"),
+        (script, "def measure", "def mesure", "has no measure(seed: int = SEED)"),
+        (script, "def measure(", "def measure((", "isn&#x27;t Python"),
+        (script, 'm["last"] ==', 'm["last"] ==7*', "measurement contradicts: After the first step"),
+        (script, "{last:.2e} after", "{lst:.2e} after", "cites {lst}, which isn&#x27;t measured"),
+        (script, "    left =", "    import os; os._exit(3)\n    left =", "died without a word: exit code 3"),
+    ]:
+        assert old in good[path]
+        path.write_text(good[path].replace(old, new))
+        server.until(error, "vg-error")
+        path.write_text(good[path])
+        server.until(SHOWN, "vg-plot", absent=(error, "vg-error"))
+
+    assert server.failures == []
+    assert set(server.answers) == {200}
+    log = server.log.read_text()
+    assert "docs/index.md:3: halving measures no number 'lst'; did you mean last or first?" in log
+    assert "sentence: After the first step 0.5 is left" in log
+    assert "The server will appear stuck" not in log
+
+
+def test_a_store_that_cannot_be_written_is_shown_in_the_page(project, serve, monkeypatch):
+    (project.root / "file").write_text("")
+    monkeypatch.setenv("VGDOCS_STORE", str(project.root / "file"))
+    project.page("index", PAGE)
+    server = serve()
+    server.until("can&#x27;t be measured: the store isn&#x27;t writable")

@@ -1,0 +1,63 @@
+"""What happens in a figure's process, seen from within; test_runner.py sees it from outside."""
+
+import sys
+
+import pytest
+
+from vgdocs import worker
+from vgdocs.record import check_plot
+
+SCRIPT = '''\
+HALF = 0.5
+
+
+def claim_a(m):
+    """So."""
+    assert m["last"] < HALF, f"{m['last']} is too much"
+
+
+def claim_b(m):
+    """So."""
+    assert abs(m["deep"]["rate"]["median"] - HALF) < 0.1
+'''
+
+
+@pytest.fixture
+def module(tmp_path):
+    """A script that was edited since it was read: what was read counts."""
+    path = tmp_path / "halving_at_work.py"
+    path.write_text("raise SystemExit")
+    yield worker.load(str(path), SCRIPT)
+    del sys.modules["halving_at_work"]
+
+
+def test_a_script_is_loaded_as_a_module_of_its_name(module):
+    assert (module.__name__, module.HALF) == ("halving_at_work", 0.5)
+    assert sys.modules["halving_at_work"] is module
+
+
+def test_each_claim_is_judged_and_what_it_read_noted(module):
+    a, b = worker.judge(module, {"last": 0.25, "deep": {"rate": {"median": 0.55}}})
+    assert (a.name, a.passed, a.message, a.read) == ("claim_a", True, "", ("last",))
+    assert (b.name, b.passed, b.message, b.read) == ("claim_b", True, "", ("deep.rate.median",))
+
+
+def test_a_failed_claim_quotes_the_line_that_ran_not_the_file_as_it_is_now(module):
+    a, b = worker.judge(module, {"last": 0.75, "deep": {"rate": {"median": float("nan")}}})
+    said = """assert m["last"] < HALF, f"{m['last']} is too much\""""
+    assert a.message == f"line 6: {said}\n0.75 is too much"
+    assert b.message == 'line 11: assert abs(m["deep"]["rate"]["median"] - HALF) < 0.1'
+
+
+def test_plots_are_plain_and_no_more_precise_than_a_screen():
+    import numpy
+    import plotly.graph_objects as go
+
+    figure = go.Figure(go.Scatter(x=numpy.array([1 / 3, numpy.inf]), y=[1.23456789e-12, None], customdata=numpy.eye(2)))
+    plot = worker._plain_plot(figure)
+    check_plot(plot)
+    (trace,) = plot["data"]
+    assert trace["x"] == [0.333333, None]
+    assert trace["y"] == [1.23457e-12, None]
+    assert trace["customdata"] == [[1.0, 0.0], [0.0, 1.0]]
+    assert plot["layout"] == {}
