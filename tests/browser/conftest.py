@@ -1,0 +1,260 @@
+"""A deployed tree of the real site, a server for it and a browser, for the tests in this folder.
+
+Without Chromium or Playwright these tests are skipped; in CI (environment variable CI) they fail instead.
+`VGDOCS_BROWSER_PROJECT` names another project to deploy, which has to have a mkdocs.yml like ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+SUBPATH = "vanishing-gradient"  # as on a project's page at a host of static pages
+VERSIONS = ("0.9", "1.0")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # nothing but our own server can be reached, whatever the machine's network
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+# Layout shifts, and the plots' heights before anything is drawn into them.
+WITNESS = """
+window.shifts = 0;
+new PerformanceObserver(list => list.getEntries().forEach(entry => {
+  if (!entry.hadRecentInput) window.shifts += entry.value;
+})).observe({type: "layout-shift", buffered: true});
+document.addEventListener("DOMContentLoaded", () => {
+  window.heights = [...document.querySelectorAll(".vg-plot")].map(plot => plot.offsetHeight);
+});
+"""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The branch gh-pages of a clone, as a server shows it."""
+
+    folder: Path
+    url: str
+
+    def pages(self, version: str = "latest") -> list[str]:
+        """Every page of a version, relative to it; "" is its first."""
+        paths = [path.parent.relative_to(self.folder / version) for path in (self.folder / version).rglob("index.html")]
+        return sorted("" if path == Path() else f"{path.as_posix()}/" for path in paths)
+
+    def html(self, page: str, version: str = "latest") -> BeautifulSoup:
+        return BeautifulSoup((self.folder / version / page / "index.html").read_text("utf-8"), "html.parser")
+
+    @functools.cache  # noqa: B019  one object a session
+    def page_with(self, selector: str, deep: bool = False) -> str:
+        """The first page of the latest version that holds what a CSS selector asks for; `deep` leaves out "" itself."""
+        for page in self.pages():
+            if (page or not deep) and self.html(page).select_one(selector):
+                return page
+        raise AssertionError(f"no page holds {selector}")
+
+    def at(self, page: str, version: str = "latest") -> str:
+        return f"{self.url}{version}/{page}"
+
+
+@dataclass
+class Visitor:
+    """A page of a browser that writes down everything a reader shouldn't meet."""
+
+    page: Page
+    home: str
+    troubles: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        def on_request(request: Any) -> None:
+            url = urlsplit(request.url)
+            if url.scheme in ("http", "https") and not request.url.startswith(self.home):
+                self.troubles.append(f"asks another host: {request.url}")
+
+        def on_console(message: Any) -> None:
+            if message.type in ("error", "warning"):
+                self.troubles.append(f"{self.page.url} logs: {message.text}")
+
+        def on_response(response: Any) -> None:
+            if response.status >= 400:
+                self.troubles.append(f"{self.page.url} asks for {response.url}: {response.status}")
+
+        self.page.on("request", on_request)
+        self.page.on("console", on_console)
+        self.page.on("response", on_response)
+        self.page.on("pageerror", lambda error: self.troubles.append(f"{self.page.url} raises: {error}"))
+
+    def open(self, url: str) -> None:
+        self.page.goto(url, wait_until="load")
+
+    def instantly(self, act: Callable[[], object], to: str = "") -> None:
+        """Do what leads to another page, and see that it was swapped in, not loaded."""
+        self.page.evaluate("""() => {
+            window.still = true;
+            document.querySelector("[data-md-component=container]").dataset.old = "";
+        }""")
+        act()
+        self.page.wait_for_function("!document.querySelector('[data-old]') && document.readyState == 'complete'")
+        assert not to or self.page.url == to
+        assert self.page.evaluate("window.still === true"), f"{self.page.url} was loaded anew"
+
+    def draw_all(self) -> list[dict[str, Any]]:
+        """Scroll to each plot, wait until it is drawn, and tell what there is to see."""
+        return self.page.evaluate("""async () => {
+            const plots = [...document.querySelectorAll(".vg-plot")];
+            const done = plot => plot._fullLayout?._size && plot.querySelector(".trace, .points, .slice") ||
+                                 plot.classList.contains("vg-error");
+            for (const plot of plots) {
+                plot.scrollIntoView({block: "center", behavior: "instant"});
+                const end = performance.now() + 10000;
+                while (!done(plot) && performance.now() < end) await new Promise(r => setTimeout(r, 20));
+            }
+            return plots.map((plot, i) => {
+                const svg = plot.querySelector("svg.main-svg"), box = svg?.getBoundingClientRect();
+                return {
+                    name: plot.closest("[data-figure]")?.dataset.figure ?? `plot ${i + 1}`,
+                    drawn: Boolean(done(plot)) && !plot.classList.contains("vg-error"),
+                    text: plot.classList.contains("vg-error") ? plot.innerText : "",
+                    width: box?.width ?? 0,
+                    height: box?.height ?? 0,
+                    room: [plot.clientWidth, plot.clientHeight],
+                    share: plot.clientWidth / document.querySelector("h1").clientWidth,
+                    layered: svg ? getComputedStyle(svg).position : "",
+                };
+            });
+        }""")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One headless Chromium."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if not program:
+        _cannot(f"no Chromium: none of {', '.join(NAMES)} is on the path")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _cannot("Playwright is not installed: pip install -e '.[test]'")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def _cannot(reason: str) -> None:
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session")
+def deployed(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """Two versions of the site, deployed with mike and served under a sub-path of a port of this machine.
+
+    It asks for the browser first: without one nothing is worth building.
+    """
+    folder = tmp_path_factory.mktemp("deployed")
+    project = Path(os.environ.get("VGDOCS_BROWSER_PROJECT") or ROOT)
+    with _serve(folder / "www") as address:
+        url = f"{address}/{SUBPATH}/"
+        deploy(project, folder / "clone", folder / "www" / SUBPATH, url)
+        yield Deployed(folder / "www" / SUBPATH, url)
+
+
+def deploy(project: Path, clone: Path, target: Path, url: str) -> None:
+    """Deploy a project's files, committed or not, into the branch gh-pages of a clone, and check that out."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # mike starts mkdocs by name
+        "SITE_URL": url,  # instant navigation compares a link with the sitemap, port and all
+        "VGDOCS_STORE": os.environ.get("VGDOCS_STORE", str(ROOT / ".vgdocs")),  # nothing is measured twice
+        "NO_MKDOCS_2_WARNING": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        **{f"GIT_{role}_{key}": "tester" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")},
+    }
+
+    def run(*command: str, cwd: Path = clone) -> str:
+        result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
+        return result.stdout
+
+    for name in run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=project).split("\0"):
+        if (project / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(project / name, clone / name)
+    run("git", "init", "--quiet", "--initial-branch=main")
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--message=The site as it stands")
+    for version in VERSIONS:
+        run("mike", "deploy", "--update-aliases", version, "latest")
+    run("mike", "set-default", "latest")
+    run("git", "worktree", "add", "--quiet", str(target), "gh-pages")
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # keeps connections, as real servers do
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def _serve(folder: Path) -> Iterator[str]:
+    folder.mkdir()
+    handler = functools.partial(_Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+Visit = Callable[..., AbstractContextManager[Visitor]]
+
+
+@pytest.fixture
+def visit(browser: Browser, deployed: Deployed) -> Visit:
+    """Opens a fresh browser profile: `with visit("dark", 390) as visitor`; ends by failing on all troubles."""
+
+    @contextlib.contextmanager
+    def open_profile(scheme: str = "light", width: int = 1280) -> Iterator[Visitor]:
+        phone = width < 600
+        context = browser.new_context(
+            color_scheme=scheme,
+            viewport={"width": width, "height": 844 if phone else 900},
+            has_touch=phone,
+            is_mobile=phone,
+            reduced_motion="reduce",  # nothing to wait for
+        )
+        context.add_init_script(WITNESS)
+        context.set_default_timeout(15_000)
+        visitor = Visitor(context.new_page(), deployed.url)
+        visitor.watch()
+        try:
+            yield visitor
+            assert not visitor.troubles, "\n".join(visitor.troubles)
+        finally:
+            context.close()
+
+    return open_profile

@@ -1,0 +1,97 @@
+"""A cited number tells where it comes from, and a figure's data can be saved."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+CITED = "p > data.vg-number"
+
+
+@pytest.fixture
+def cited(deployed, visit):
+    """A page with a cited number, and that number."""
+    with visit() as visitor:
+        visitor.open(deployed.at(deployed.page_with(CITED)))
+        yield visitor.page, visitor.page.locator(f"{CITED}[role=button]").first
+
+
+def test_by_keyboard(cited):
+    page, number = cited
+    box = page.locator(".vg-popover")
+    number.focus()
+    page.keyboard.press("Enter")
+    box.wait_for()
+    assert number.get_attribute("aria-expanded") == "true"
+    assert float(box.locator("output").inner_text()) == float(number.get_attribute("value"))
+    assert f"{number.get_attribute('data-figure')}.{number.get_attribute('data-number')}" in box.inner_text()
+    page.keyboard.press("Tab")
+    assert box.locator("a:focus").count() == 1
+    page.keyboard.press("Escape")
+    box.wait_for(state="detached")
+    assert number.get_attribute("aria-expanded") == "false"
+
+
+def test_by_mouse(cited):
+    page, number = cited
+    box = page.locator(".vg-popover")
+    number.click()
+    box.wait_for()
+    number.click()
+    box.wait_for(state="detached")
+    number.click()
+    page.locator("h1").click()
+    box.wait_for(state="detached")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_box_stays_in_the_window(deployed, visit, width):
+    with visit("light", width) as visitor:
+        visitor.open(deployed.at(deployed.page_with(CITED)))
+        for number in visitor.page.locator(f"{CITED}[role=button]").all()[:5]:
+            number.scroll_into_view_if_needed()
+            number.press("Enter")
+            box = visitor.page.locator(".vg-popover").bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+            visitor.page.keyboard.press("Escape")
+
+
+def test_the_link_leads_to_the_figure_on_the_page(deployed, visit):
+    with visit() as visitor:
+        visitor.open(deployed.at("problem/chain/"))
+        visitor.page.locator(f"{CITED}[data-figure=sigmoid_decay][role=button]").first.press("Enter")
+        visitor.page.locator(".vg-popover a").click()
+        assert visitor.page.locator(":target").get_attribute("data-figure") == "sigmoid_decay"
+
+
+def test_the_link_leads_to_the_page_of_all_numbers(deployed, visit):
+    with visit() as visitor:
+        visitor.open(deployed.at("faq/"))
+        number = visitor.page.locator(f"{CITED}[role=button]").first
+        figure = number.get_attribute("data-figure")
+        number.press("Enter")
+        visitor.instantly(visitor.page.locator(".vg-popover a").click)
+        assert visitor.page.url == deployed.at(f"about/numbers/#{figure}")
+        assert visitor.page.locator(f"h2#{figure}").is_visible()
+
+
+def test_the_data_as_csv(deployed, visit):
+    with visit() as visitor:
+        visitor.open(deployed.at(deployed.page_with(".vg-data table")))
+        figure = visitor.page.locator("figure.vg-figure:has(.vg-data table)").first
+        figure.locator(".vg-data summary").click()
+        with visitor.page.expect_download() as download:
+            figure.locator("button.vg-csv").click()
+        assert download.value.suggested_filename == f"{figure.get_attribute('data-figure')}.csv"
+        with open(download.value.path(), encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        shown = figure.locator(".vg-data tr").all()
+        assert len(rows) == len(shown)
+        first = [re.sub(r"\s+", " ", cell.text_content()).strip() for cell in shown[0].locator("th").all()]
+        assert [re.sub(r"\s+", " ", cell) for cell in rows[0]] == first
+        assert len(set(map(len, rows))) == 1

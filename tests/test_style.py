@@ -1,0 +1,103 @@
+"""The site's colours can be read and told apart, in both themes and under each kind of colour blindness."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+CSS = (Path(__file__).parents[1] / "docs" / "assets" / "vg.css").read_text("utf-8")
+TOKEN = re.compile(r"--vg-([a-z0-9-]+): ((?:#[0-9a-f]{6} ?)+);")
+PAPERS = ("paper", "surface", "sunken")
+ROLES = ("vanishing", "healthy", "exploding")
+
+# How a colour is seen, as matrices on linear RGB (Machado, Oliveira and Fernandes 2009, severity 1.0).
+SIGHT = {
+    "usual": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
+    "deuteranopia": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
+    "tritanopia": ((1.256, -0.077, -0.179), (-0.078, 0.931, 0.148), (0.005, 0.691, 0.304)),
+}
+
+
+def tokens(theme: str) -> dict[str, list[str]]:
+    light, dark = CSS.split('[data-md-color-scheme="slate"] {', 1)
+    block = light if theme == "light" else dark.split("}", 1)[0]
+    return {name: value.split() for name, value in TOKEN.findall(block)}
+
+
+def linear(colour: str) -> list[float]:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio, 1 to 21 (WCAG 2.2)."""
+
+    def luminance(colour: str) -> float:
+        return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear(colour), strict=True))
+
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def oklab(rgb: list[float]) -> list[float]:
+    """Lightness and two hues, in which distance is what the eye sees (Ottosson 2020)."""
+
+    def times(rows, vector):
+        return [sum(a * b for a, b in zip(row, vector, strict=True)) for row in rows]
+
+    to_cones = ((0.4122, 0.5363, 0.0514), (0.2119, 0.6807, 0.1074), (0.0883, 0.2817, 0.6300))
+    to_lab = ((0.2105, 0.7936, -0.0041), (1.9780, -2.4286, 0.4506), (0.0259, 0.7828, -0.8087))
+    return times(to_lab, [max(cone, 0) ** (1 / 3) for cone in times(to_cones, rgb)])
+
+
+def distance(one: str, other: str, sight: str) -> float:
+    def seen(colour):
+        rgb = linear(colour)
+        return oklab([min(max(sum(a * b for a, b in zip(row, rgb, strict=True)), 0), 1) for row in SIGHT[sight]])
+
+    return sum((a - b) ** 2 for a, b in zip(seen(one), seen(other), strict=True)) ** 0.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["ink", "ink-2", "ink-3", "accent", "accent-strong", "error"])
+def test_text_is_legible(theme, name):
+    colours = tokens(theme)
+    grounds = [*PAPERS, "error-paper", "warn-paper"]
+    assert min(contrast(colours[name][0], colours[ground][0]) for ground in grounds) >= 4.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", [f"{role}-ramp" for role in (*ROLES, "theory", "reference")] + ["categories"])
+def test_lines_and_marks_stand_out(theme, name):
+    colours = tokens(theme)
+    for colour in colours[name]:
+        assert contrast(colour, colours["paper"][0]) >= 3, colour
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("sight", SIGHT)
+def test_vanished_healthy_and_exploded_are_told_apart(theme, sight):
+    colours = tokens(theme)
+    for one, other in itertools.combinations(ROLES, 2):
+        assert distance(colours[one][0], colours[other][0], sight) > 0.1, (one, other)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("role", ROLES)
+def test_a_ramp_begins_with_its_role(theme, role):
+    colours = tokens(theme)
+    assert colours[f"{role}-ramp"][0] == colours[role][0]
+
+
+def test_both_themes_have_the_same_colours():
+    assert tokens("light").keys() == tokens("dark").keys()
+
+
+def test_nothing_is_loaded_from_another_host():
+    for name in ("vg.css", "vg.js"):
+        text = (Path(__file__).parents[1] / "docs" / "assets" / name).read_text("utf-8")
+        assert not re.search(r"https?://|@import", text)

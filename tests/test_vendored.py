@@ -1,0 +1,31 @@
+"""Third-party files stand here as they were published: unchanged, with their licence and origin beside them."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORIGINS = {  # a vendored file, and the note that records its package, version, integrity and digest
+    "docs/assets/vendor/plotly-basic.min.js": "docs/assets/vendor/README.txt",
+    "src/vgdocs/assets/katex.min.js": "docs/assets/katex/README.txt",
+}
+
+
+@pytest.mark.parametrize(("file", "note"), ORIGINS.items())
+def test_a_vendored_file_is_the_one_its_note_describes(file, note):
+    assert hashlib.sha256((ROOT / file).read_bytes()).hexdigest() in (ROOT / note).read_text("utf-8")
+    assert "sha512-" in (ROOT / note).read_text("utf-8")
+
+
+@pytest.mark.parametrize("file", ORIGINS)
+def test_its_licence_stands_beside_it(file):
+    licences = [path.read_text("utf-8") for path in (ROOT / file).parent.glob("*LICENSE*")]
+    assert any("MIT" in text and "Permission is hereby granted" in text for text in licences)
+
+
+def test_no_other_minified_file_has_crept_in():
+    found = {
+        path.relative_to(ROOT).as_posix() for folder in ("docs", "src") for path in (ROOT / folder).rglob("*.min.js")
+    }
+    assert found == set(ORIGINS)
