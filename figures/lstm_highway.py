@@ -1,0 +1,229 @@
+"""An LSTM's cell is a highway only as wide as its forget gates, and most of the gradient does not take it.
+
+The cell state follows c_t = f_t * c_{t-1} + i_t * g_t. With the gates held fixed (h detached) the gradient along the
+cell is the product of the forget gates, dc_T/dc_t = f_{t+1} * ... * f_T: this is the path that Hochreiter &
+Schmidhuber 1997 (section 3.2) kept at 1, before Gers et al. 2000 put a forget gate into it. A gate of bias b is open
+by about sigmoid(b), so that a bias of 0 halves the gradient at each step; the norm over all units falls somewhat more
+slowly, since units whose gates are open wider come to dominate it. The full gradient also runs from c through h into
+the next step's gates and back into c.
+
+Everything is measured at initialisation, with PyTorch's default weights and random inputs. PyTorch adds two bias
+vectors: a forget bias b here means b in `bias_ih` and 0 in `bias_hh`.
+"""
+
+import math
+
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+from torch import nn
+
+from vgdocs.experiments import band, band_traces, derive_seeds
+from vgdocs.gradients import rate
+
+SEED = 0
+REPLICAS = 20  # networks of each kind
+STEPS = 100  # time steps, T
+HIDDEN = 64  # units
+INPUTS = 2  # standard normal values in each time step
+BATCH = 8  # sequences
+EVERY = 4  # every fourth time step is drawn
+
+BIASES = {"default": None, "bias_1": 1.0, "bias_3": 3.0, "bias_5": 5.0}  # of the forget gate; by default near 0
+NAMES = {
+    "rnn": "RNN",
+    "default": "LSTM, default bias",
+    "bias_1": "LSTM, bias 1",
+    "bias_3": "LSTM, bias 3",
+    "bias_5": "LSTM, bias 5",
+}
+ROLES = {"rnn": "vanishing", "default": "vanishing", "bias_1": "vanishing", "bias_3": "healthy", "bias_5": "healthy"}
+WIDER = {  # products of 100 factors, whose logarithms differ between networks
+    "left.rnn": (1000.0, "networks differ by two orders of magnitude either way"),
+    "left.default": (100.0, "networks differ by one order of magnitude either way"),
+    "left.bias_1": (20.0, "a product over 100 steps"),
+    "left.bias_3": (5.0, "a product over 100 steps"),
+    "left.bias_5": (2.0, "a product over 100 steps"),
+    "cell_left.default": (20.0, "a product over 100 steps, dominated by the units whose gates are open widest"),
+    "cell_left.bias_1": (3.0, "a product over 100 steps"),
+    "full_over_cell.default": (50.0, "a ratio of two such products"),
+    "full_over_cell.bias_1": (10.0, "a ratio of two such products"),
+    "full_over_cell.bias_3": (6.0, "a ratio of two such products"),
+    "full_over_cell.bias_5": (2.0, "a ratio of two such products"),
+}
+
+
+def data(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random inputs, an initial state of zeros and the loss's gradient with respect to the last state."""
+    torch.manual_seed(seed)  # nn.RNNCell and nn.LSTMCell draw from the global generator
+    x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
+    state = torch.zeros(BATCH, HIDDEN, dtype=torch.float64, requires_grad=True)
+    return x, state, torch.randn(BATCH, HIDDEN, dtype=torch.float64)
+
+
+def relative_norms(gradients: tuple[torch.Tensor, ...]) -> list[float]:
+    """Norms from the first time step to the last, over the last."""
+    norms = [float(g.norm()) for g in gradients]
+    return [norm / norms[-1] for norm in norms]
+
+
+def rnn(seed: int) -> list[float]:
+    """Gradient with respect to the hidden state of a tanh RNN, at time steps 0 to T."""
+    x, h0, v = data(seed)
+    cell = nn.RNNCell(INPUTS, HIDDEN, dtype=torch.float64)
+    h = [h0]
+    for t in range(STEPS):
+        h.append(cell(x[t], h[-1]))  # (BATCH, HIDDEN)
+    return relative_norms(torch.autograd.grad((h[-1] * v).sum(), h))
+
+
+def lstm(seed: int, bias: float | None) -> dict:
+    """Gradient with respect to the cell state, at time steps 0 to T: in full, and along the cell alone."""
+    x, c0, v = data(seed)
+    cell = nn.LSTMCell(INPUTS, HIDDEN, dtype=torch.float64)
+    forget = slice(HIDDEN, 2 * HIDDEN)
+    if bias is not None:
+        with torch.no_grad():
+            cell.bias_ih[forget], cell.bias_hh[forget] = bias, 0.0
+
+    def unroll(detach: bool) -> tuple[tuple[torch.Tensor, ...], list[torch.Tensor]]:
+        h, c, gates = torch.zeros_like(c0), [c0], []
+        for t in range(STEPS):
+            if detach:
+                h = h.detach()
+                z = x[t] @ cell.weight_ih.T + cell.bias_ih + h @ cell.weight_hh.T + cell.bias_hh
+                gates.append(torch.sigmoid(z[:, forget]).detach())  # (BATCH, HIDDEN)
+            h, c_next = cell(x[t], (h, c[-1]))
+            c.append(c_next)
+        return torch.autograd.grad((c[-1] * v).sum(), c), gates
+
+    full, _ = unroll(detach=False)
+    along_cell, gates = unroll(detach=True)
+    product, errors = v, []
+    for t in reversed(range(STEPS)):
+        product = product * gates[t]
+        errors.append(float(((along_cell[t] - product) / product).abs().max()))
+    return {
+        "full": relative_norms(full),
+        "cell": relative_norms(along_cell),
+        "gate": float(torch.stack(gates).mean()),
+        "error": max(errors),
+    }
+
+
+def measure(seed: int = SEED) -> dict:
+    """The gradient over STEPS time steps, in full and along the cell alone."""
+    back = list(range(0, STEPS + 1, EVERY))
+    m = {
+        "mean_gate": {},  # forget gates, over units, steps, sequences and networks
+        "relative_error": {},  # of the gradient along the cell against the product of gates, worst of each network
+        "rate": {},  # factor on the full gradient's norm per time step going backward
+        "left": {},  # full gradient after STEPS time steps, relative, median
+        "cell_left": {},  # the same along the cell alone
+        "full_over_cell": {},  # median over networks
+        "every_full_over_cell": {},  # one value per network
+        "back": back,
+        "profile": {},
+        "cell_profile": {},
+        "theory": {},
+    }
+
+    def keep_full(kind: str, norms: list[list[float]]) -> None:
+        m["rate"][kind] = band([rate(n) for n in norms])
+        m["profile"][kind] = band([[n[STEPS - b] for b in back] for n in norms])
+        m["left"][kind] = m["profile"][kind]["median"][-1]
+
+    seeds = derive_seeds(seed, REPLICAS)
+    keep_full("rnn", [rnn(s) for s in seeds])
+    for kind, bias in BIASES.items():
+        runs = [lstm(s, bias) for s in seeds]
+        keep_full(kind, [run["full"] for run in runs])
+        m["mean_gate"][kind] = sum(run["gate"] for run in runs) / REPLICAS
+        m["relative_error"][kind] = [run["error"] for run in runs]
+        m["cell_profile"][kind] = band([[run["cell"][STEPS - b] for b in back] for run in runs])
+        m["cell_left"][kind] = m["cell_profile"][kind]["median"][-1]
+        m["every_full_over_cell"][kind] = [run["full"][0] / run["cell"][0] for run in runs]
+        m["full_over_cell"][kind] = band(m["every_full_over_cell"][kind])["median"]
+        m["theory"][kind] = [(1 + math.exp(-(bias or 0.0))) ** -b for b in back]
+    return m
+
+
+def draw(m: dict) -> go.Figure:
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1)
+    for kind, name in NAMES.items():
+        fig.add_traces(band_traces(m["back"], m["profile"][kind], name, ROLES[kind]), rows=1, cols=1)
+    for kind in BIASES:
+        traces = band_traces(m["back"], m["cell_profile"][kind], NAMES[kind], ROLES[kind])
+        fig.add_traces([trace.update(showlegend=False) for trace in traces], rows=2, cols=1)
+    for kind in BIASES:
+        fig.add_scatter(
+            x=m["back"],
+            y=m["theory"][kind],
+            name="sigmoid(bias) per step",
+            legendgroup="theory",
+            showlegend=kind == "default",
+            mode="lines",
+            meta={"role": "theory"},
+            row=2,
+            col=1,
+        )
+    fig.update_yaxes(type="log", exponentformat="power")
+    fig.update_yaxes(title="gradient w.r.t.<br>state, in full", row=1, col=1)
+    fig.update_yaxes(title="along the<br>cell alone", matches="y", row=2, col=1)
+    fig.update_xaxes(title="time steps gone back", row=2, col=1)
+    return fig
+
+
+def claim_the_cell_passes_on_the_product_of_its_forget_gates(m):
+    """Along the cell alone the gradient is the product of the forget gates, in every unit and at every step."""
+    for kind in ("default", "bias_1", "bias_3", "bias_5"):
+        assert all(error < 1e-12 for error in m["relative_error"][kind])
+        assert min(m["cell_profile"][kind]["lo"]) > 0  # relative errors, of something that is not zero
+
+
+def claim_the_bias_sets_how_wide_the_gates_open(m):
+    """Forget gates are open by {mean_gate.default:.2f} by default and by {mean_gate.bias_1:.2f},
+    {mean_gate.bias_3:.2f} and {mean_gate.bias_5:.3f} at biases of 1, 3 and 5; over 100 steps the cell alone keeps
+    {cell_left.default:.0e}, {cell_left.bias_1:.0e}, {cell_left.bias_3:.3f} and {cell_left.bias_5:.2f}."""
+    for kind, bias in [("default", 0), ("bias_1", 1), ("bias_3", 3), ("bias_5", 5)]:
+        assert abs(m["mean_gate"][kind] * (1 + math.exp(-bias)) - 1) < 0.01
+    assert 5e-28 < m["cell_left"]["default"] < 5e-26
+    assert 6e-14 < m["cell_left"]["bias_1"] < 3e-13
+    assert 0.0105 < m["cell_left"]["bias_3"] < 0.0155
+    assert 0.49 < m["cell_left"]["bias_5"] < 0.53
+
+
+def claim_a_default_lstm_vanishes_nearly_as_fast_as_an_rnn(m):
+    """By default an LSTM keeps {rate.default:.2f} of the gradient per step, hardly more than the {rate.rnn:.2f} of a
+    plain RNN: after 100 steps {left.default:.0e} and {left.rnn:.0e} are left."""
+    rnn, default = m["rate"]["rnn"], m["rate"]["default"]
+    assert 0.5 < rnn["lo"] <= rnn["median"] <= rnn["hi"] < 0.72
+    assert 0.58 < default["lo"] <= default["median"] <= default["hi"] < 0.72
+    assert 0.0 < default["median"] - rnn["median"] < 0.12
+    assert 3e-26 < m["left"]["rnn"] < 5e-22
+    assert 1e-21 < m["left"]["default"] < 3e-19
+
+
+def claim_a_larger_forget_bias_holds_the_gradient(m):
+    """Per step the full gradient is multiplied by {rate.bias_1:.2f} at a forget bias of 1, by {rate.bias_3:.2f} at 3
+    and by {rate.bias_5:.2f} at 5, so that at 3 and 5 it even grows: to {left.bias_3:.1f} and {left.bias_5:.0f} times
+    its size over 100 steps, where a bias of 1 leaves {left.bias_1:.0e}."""
+    for kind, low, high in [("bias_1", 0.81, 0.92), ("bias_3", 0.98, 1.06), ("bias_5", 1.0, 1.08)]:
+        rate = m["rate"][kind]
+        assert low < rate["lo"] <= rate["median"] <= rate["hi"] < high
+    assert m["rate"]["bias_3"]["median"] > 1
+    assert 2e-8 < m["left"]["bias_1"] < 1e-6
+    assert 1.5 < m["left"]["bias_3"] < 15
+    assert 18 < m["left"]["bias_5"] < 60
+
+
+def claim_most_of_the_gradient_does_not_take_the_highway(m):
+    """After 100 steps the full gradient is {full_over_cell.default:.0e} times the part that came along the cell alone
+    by default, {full_over_cell.bias_1:.0e} times at a forget bias of 1, {full_over_cell.bias_3:.0f} at 3 and
+    {full_over_cell.bias_5:.0f} at 5."""
+    for kind, on_every_seed in [("default", 1e3), ("bias_1", 1e4), ("bias_3", 20), ("bias_5", 8)]:
+        assert min(m["every_full_over_cell"][kind]) > on_every_seed
+    assert 3e5 < m["full_over_cell"]["default"] < 1e8
+    assert 1.5e5 < m["full_over_cell"]["bias_1"] < 6e6
+    assert 100 < m["full_over_cell"]["bias_3"] < 1200
+    assert 35 < m["full_over_cell"]["bias_5"] < 110

@@ -1,0 +1,270 @@
+"""What every figure of this project keeps to, and the direction in which the package's imports run."""
+
+import ast
+import copy
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vgdocs import worker
+from vgdocs.figure import find
+from vgdocs.library import Entry, Library
+
+REAL_FIGURES = True  # see conftest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src/vgdocs"
+SCRIPTS = sorted(path for path in (ROOT / "figures").rglob("*.py") if not path.name.startswith("_"))
+NAMES = [path.stem for path in SCRIPTS]
+
+FACTOR = 1.5  # by which a number may be off before a claim must notice
+SERIES = 150  # points in a list that is measured
+ROLES = {"vanishing", "healthy", "exploding", "theory", "reference", None}
+# what only the site's theme decides, so that one figure serves light and dark, wide and narrow
+THEMED = re.compile(r"(?!hovertemplate|texttemplate).*(color|font|template)", re.IGNORECASE)
+
+MAY_IMPORT = {"torch", "plotly", "sklearn", "vgdocs", "math", "statistics", "itertools", "functools", "collections"}
+MAY_IMPORT_OF_VGDOCS = {"gradients", "theory", "experiments"}
+
+# Each module imports from lines above its own only.
+LAYERS = [
+    "gradients theory",
+    "experiments",
+    "figure numbers math",
+    "record labs notebook",
+    "store worker",
+    "runner",
+    "library progress citations",
+    "markdown report site_check",
+    "mkdocs_plugin pytest_plugin __main__",
+]
+# Who may import what loads slowly or ties us to one tool. Inside a function, so that it is paid for only where it is
+# needed, also: the worker (in a figure's own process), notebook (in a lab's kernel) and `vgdocs show --browser`.
+AT_THE_TOP = {
+    "mkdocs": {"mkdocs_plugin"},
+    "pytest": {"pytest_plugin"},
+    "torch": {"gradients", "theory", "experiments"},
+    "plotly": {"experiments"},
+    "sklearn": set(),
+    "numpy": set(),
+}
+IN_A_FUNCTION = {
+    "torch": {"worker"},
+    "numpy": {"worker"},
+    "plotly": {"notebook", "__main__"},
+    "sklearn": {"experiments"},
+}
+
+
+@pytest.fixture(scope="session")
+def library(request) -> Library:
+    """The figures that the tests selected are about, measured side by side."""
+    selected = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    library = Library(ROOT)
+    library.refresh([name for name in NAMES if name in selected])
+    return library
+
+
+@pytest.fixture
+def entry(library, name) -> Entry:
+    entry = library.entries[name]
+    assert not entry.error, str(entry.error)
+    return entry
+
+
+@pytest.fixture
+def module(entry):
+    """The script, loaded in this process: its claims can then be put to any measurement."""
+    yield worker.load(str(entry.figure.path), entry.figure.text)
+    sys.modules.pop(entry.name, None)
+
+
+def imports(path: Path, top_level: bool = False) -> set[str]:
+    """The dotted names of the modules that a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path.name}:{node.lineno}: a relative import, which the records' keys don't follow"
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "vgdocs" else {node.module}
+            )
+    return found
+
+
+def replaced(measured: dict, name: str, value: float) -> dict:
+    """The measurement with another value for one number."""
+    measured = copy.deepcopy(measured)
+    *path, last = name.split(".")
+    inner = measured
+    for part in path:
+        inner = inner[part]
+    if isinstance(inner[last], dict):
+        inner, last = inner[last], "median"
+    inner[last] = value
+    return measured
+
+
+def others(value: float, factor: float) -> list[float]:
+    """What a number must not be mistaken for; no factor moves a zero."""
+    return [*([value * factor, value / factor] if value else [1.0, -1.0]), math.nan]
+
+
+def holds(module, measured: dict) -> bool:
+    return all(verdict.passed for verdict in worker.judge(module, measured))
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestFigures:
+    def test_every_claim_holds(self, entry):
+        assert [f"{claim.name}: {verdict.message}" for claim, verdict in entry.failed] == []
+        assert {verdict.name for verdict in entry.record.verdicts} == {claim.name for claim in entry.figure.claims}
+
+    def test_bounded_means_bounded(self, entry, module):
+        """Whatever number a page cites, a claim fails if it is off by a factor of 1.5, or isn't a number."""
+        measured = entry.record.measured
+        assert holds(module, measured)
+        loose = [
+            f"{number}: {value!r} may as well be {other!r}"
+            for number, value in entry.numbers.items()
+            for other in others(value, *entry.figure.wider.get(number, (FACTOR,))[:1])
+            if holds(module, replaced(measured, number, other))
+        ]
+        assert loose == []
+
+    def test_wider_bounds_are_of_numbers_and_have_a_reason(self, entry):
+        for number, (factor, reason) in entry.figure.wider.items():
+            assert number in entry.numbers
+            assert factor > FACTOR
+            assert reason.strip()
+
+    def test_tolerances_are_of_numbers(self, entry):
+        for number, tolerance in entry.figure.tolerance.items():
+            assert any(name == number or name.startswith(f"{number}.") for name in entry.numbers), number
+            assert 0 < tolerance < 1
+
+    def test_series_are_short(self, entry):
+        long = [f"{name}: {size} points" for name, size in _sizes(entry.record.measured) if size > SERIES]
+        assert long == []
+
+    def test_its_look_is_left_to_the_theme(self, entry):
+        plot = entry.record.plot
+        assert [path for path, value in _settings(plot) if _is_themed(path, value)] == []
+        assert not {"title", "width", "height", "paper_bgcolor"} & plot["layout"].keys()
+        roles = {meta.get("role") if isinstance(meta, dict) else meta for meta in (t.get("meta") for t in plot["data"])}
+        assert roles <= ROLES
+
+    def test_its_axes_are_named(self, entry):
+        plot = entry.record.plot
+        for axis, values in _axes(plot["data"]).items():
+            settings = plot["layout"].get(f"{axis[0]}axis{axis[1:]}", {})
+            if "matches" in settings or settings.get("showticklabels") is False:
+                continue  # it's named at the axis that it shares its ticks with
+            names = settings.get("ticktext") or all(isinstance(value, str) for value in values)
+            assert names or settings.get("title", {}).get("text"), f"the axis {axis} has no name"
+
+    def test_it_imports_what_figures_may_and_no_figure(self, name):
+        found = imports(ROOT / f"figures/{name}.py")
+        assert {module.partition(".")[0] for module in found} <= MAY_IMPORT
+        assert {m.split(".")[1] for m in found if m.startswith("vgdocs")} <= MAY_IMPORT_OF_VGDOCS
+        assert not found & set(NAMES)
+
+    def test_it_has_no_main_and_does_no_input_or_output(self, name):
+        tree = ast.parse((ROOT / f"figures/{name}.py").read_text(encoding="utf-8"))
+        called = {
+            node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert not called & {"print", "open", "input", "exec", "eval", "exit"}
+        assert not [node for node in tree.body if isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try)]
+        assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)
+
+
+def test_every_script_keeps_the_contract():
+    figures, errors = find(ROOT / "figures")
+    assert [str(error) for error in errors.values()] == []
+    assert sorted(figures) == sorted(NAMES)
+
+
+def test_pytest_collects_every_claim_that_there_is():
+    """A finder that quietly skips a file would let its claims go untested."""
+    there = {
+        f"{path.relative_to(ROOT).as_posix()}::{claim}"
+        for path in SCRIPTS
+        for claim in re.findall(r"^def (claim_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "vgdocs.pytest_plugin", "figures"]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    collected = {line for line in result.stdout.splitlines() if "::" in line and not line.startswith("ERROR")}
+    assert collected == there, result.stdout[-2000:]
+
+
+class TestPackage:
+    def test_imports_run_in_one_direction(self):
+        below: set[str] = set()
+        for layer in LAYERS:
+            for module in layer.split():
+                used = {name.split(".")[1] for name in imports(PACKAGE / f"{module}.py") if name.startswith("vgdocs.")}
+                assert used <= below, f"{module} imports {used - below}, which isn't below it"
+            below |= set(layer.split())
+        assert below == {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+        assert imports(PACKAGE / "__init__.py") == set()
+
+    @pytest.mark.parametrize("library", AT_THE_TOP)
+    def test_heavy_libraries_are_imported_only_where_they_are_meant_to_be(self, library):
+        def importers(top_level: bool) -> set[str]:
+            files = sorted(PACKAGE.glob("*.py"))
+            return {f.stem for f in files if library in {m.partition(".")[0] for m in imports(f, top_level)}}
+
+        assert importers(True) == AT_THE_TOP[library]
+        assert importers(False) - importers(True) == IN_A_FUNCTION.get(library, set())
+
+    def test_pages_can_be_built_where_torch_is_not_installed(self):
+        """From records made elsewhere: neither looking up nor rendering may load it."""
+        code = "import sys, vgdocs.mkdocs_plugin, vgdocs.__main__; print({'torch', 'plotly'} & sys.modules.keys())"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert result.stdout == "set()\n"
+
+
+def _axes(traces):
+    """The values on each axis that is drawn on."""
+    axes = {}
+    for trace in traces:
+        for axis in "xy":
+            if trace.get("type") != "pie":
+                axes.setdefault(trace.get(f"{axis}axis", axis), []).extend(trace.get(axis) or [])
+    return axes
+
+
+def _sizes(value, name: str = ""):
+    if isinstance(value, list):
+        yield name, len(value)
+        for item in value:
+            yield from _sizes(item, f"{name}[]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _sizes(item, f"{name}.{key}".lstrip("."))
+
+
+def _settings(value, path: str = ""):
+    """Each setting of a plot, with its dotted path."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield f"{path}.{key}".lstrip("."), item
+            yield from _settings(item, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _settings(item, path)
+
+
+def _is_themed(path: str, value) -> bool:
+    is_data = isinstance(value, list) or "coloraxis" in path  # a number shown as a colour; its scale is the theme's
+    return bool(THEMED.match(path.rpartition(".")[2])) and (not is_data or path.endswith("scale"))

@@ -1,0 +1,94 @@
+"""The pages of this project: every citation resolves, every figure is shown, nothing is out of the navigation."""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import markdown
+import pytest
+from mkdocs.config import load_config
+from mkdocs.utils.meta import get_data
+
+from vgdocs.citations import pages
+from vgdocs.figure import find
+from vgdocs.library import CitationError, Library
+from vgdocs.markdown import Context
+from vgdocs.report import site_scanner
+
+REAL_FIGURES = True  # see conftest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [page for _, page in pages(DOCS)]
+
+
+@pytest.fixture(scope="session")
+def config():
+    return load_config(str(ROOT / "mkdocs.yml"))
+
+
+@pytest.fixture(scope="session")
+def citations():
+    return site_scanner(ROOT).scan_folder(DOCS)
+
+
+@pytest.fixture(scope="session")
+def library(citations) -> Library:
+    """The figures that pages cite, measured."""
+    library = Library(ROOT)
+    figures, errors = find(library.folder)
+    library.refresh({citation.figure for citation in citations} & {*figures, *errors})
+    return library
+
+
+def test_every_citation_resolves(library, citations):
+    assert citations
+    wrong = []
+    for citation in citations:
+        try:
+            if citation.number is None:
+                library.figure(citation.figure)
+            else:
+                library.number(citation.figure, citation.number, re.sub(r"\A[^:]*:?|\]\]\Z", "", citation.text))
+        except CitationError as error:
+            wrong.append(f"{citation.place}: {error}")
+    assert "\n".join(wrong) == ""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_converts_without_a_problem_and_has_one_title(config, library, page, monkeypatch):
+    """With the site's own extensions: no slip in a block, a citation or a formula, no number in a heading."""
+    monkeypatch.chdir(ROOT)
+    context = Context(library, page)
+    options = {**config.mdx_configs, "vgdocs.markdown": {"context": context}}
+    text, _ = get_data((DOCS / page).read_text(encoding="utf-8"))
+    html = markdown.markdown(text, extensions=config.markdown_extensions, extension_configs=options)
+    assert [f"{problem.text}: {problem.message}" for problem in context.problems] == []
+    assert len(re.findall("<h1[ >]", html)) == 1
+
+
+def test_every_figure_is_shown_on_a_page_and_none_twice_on_one(citations):
+    shown = Counter(citation.figure for citation in citations if citation.number is None)
+    figures, errors = find(ROOT / "figures")
+    assert {*figures, *errors} - shown.keys() == set()
+    places = Counter((citation.figure, citation.page) for citation in citations if citation.number is None)
+    assert [place for place, count in places.items() if count > 1] == []
+
+
+def test_the_navigation_lists_every_page_once_and_no_other(config):
+    def leaves(item):
+        if isinstance(item, str):
+            yield item
+        else:
+            for child in item.values() if isinstance(item, dict) else item:
+                yield from leaves(child)
+
+    listed = Counter(leaves(config.nav))
+    labs = [path.relative_to(DOCS).as_posix() for path in sorted((DOCS / "labs").glob("*.py"))]
+    assert [page for page, count in listed.items() if count > 1] == []
+    assert set(listed) == {*PAGES, *labs}
+
+
+def test_the_pages_folder_is_the_one_that_is_scanned(config):
+    assert os.path.samefile(config.docs_dir, DOCS)
