@@ -1,0 +1,111 @@
+"""On the critical line a tanh layer multiplies the gradient by {rate.on_line:.2f}; below it vanishes, above explodes.
+
+20 tanh layers z_l = W_l tanh(z_l-1) + b_l with weights of variance sigma_w2 / width and biases of variance sigma_b2.
+Theory: the variance of z settles at q* = sigma_w2 E[tanh(z)²] + sigma_b2, and from there each layer multiplies the
+gradient's squared norm by chi = sigma_w2 E[tanh'(z)²]. The line chi = 1 begins at sigma_w2 = 1 and rises with
+the biases. Measured: the factor on ||dL/dz|| per layer, on the line, and with weights of 0.6 to 1.6 times its variance.
+Poole et al. 2016 (arXiv 1606.05340), figure 1; Schoenholz et al. 2017 (arXiv 1611.01232), sections 3 and 4.
+"""
+
+import math
+import statistics
+
+import plotly.graph_objects as go
+import torch
+
+from vgdocs.experiments import band, derive_seeds, weight
+from vgdocs.gradients import norms_of_gradients, rate
+from vgdocs.theory import critical_line, fixed_point
+from vgdocs.theory import rate as predicted_rate
+
+SEED = 0
+REPLICAS = 10
+DEPTH = 20  # layers
+WIDTH = 128  # units per layer
+BATCH = 16  # inputs
+WINDOW = (3, 18)  # layers whose norms give the rate
+Q_ON_LINE = [0.05, 0.5, 0.8, 1.1, 1.4]  # variances of z whose places on the line are measured
+FACTORS = {"far_below": 0.6, "below": 0.8, "on_line": 1.0, "above": 1.25, "far_above": 1.6}  # times the line's sigma_w2
+SIDES = {  # name, role and factors of what is drawn
+    "vanishes": ("vanishing", ["far_below", "below"]),
+    "stays": ("healthy", ["on_line"]),
+    "explodes": ("exploding", ["above", "far_above"]),
+}
+
+
+def one_rate(sigma_w2: float, sigma_b2: float, q: float, seed: int) -> float:
+    """Factor on the norm of dL/dz per layer of one network whose first layer has z of variance q already."""
+    generator = torch.Generator().manual_seed(seed)
+    x, v = torch.randn(2, BATCH, WIDTH, generator=generator, dtype=torch.float64)  # (batch, width)
+    z = [(math.sqrt(q) * x).requires_grad_()]
+    for _ in range(DEPTH - 1):
+        b = math.sqrt(sigma_b2) * torch.randn(WIDTH, generator=generator, dtype=torch.float64)
+        z.append(torch.tanh(z[-1]) @ weight(WIDTH, WIDTH, sigma_w2, generator).T + b)
+    return rate(norms_of_gradients((torch.tanh(z[-1]) * v).sum(), z), *WINDOW)
+
+
+def measure(seed: int = SEED) -> dict:
+    """Rates at places below, on and above the line: each the median over networks, with theory's beside it."""
+    seeds = derive_seeds(seed, REPLICAS)
+    m: dict = {"places": {}, "rate": {}}
+    for name, factor in FACTORS.items():
+        here: dict = {"sigma_b2": [], "sigma_w2": [], "rate": [], "theory": []}
+        for b2, w2 in critical_line(torch.tanh, Q_ON_LINE):
+            q = fixed_point(torch.tanh, factor * w2, b2)
+            here["sigma_b2"].append(b2)
+            here["sigma_w2"].append(factor * w2)
+            here["rate"].append(statistics.median(one_rate(factor * w2, b2, q, s) for s in seeds))
+            here["theory"].append(predicted_rate(torch.tanh, factor * w2, b2))
+        m["places"][name] = here
+        m["rate"][name] = band(here["rate"])  # over the places
+    return m
+
+
+def draw(m: dict) -> go.Figure:
+    fig = go.Figure()
+    for label, (role, names) in SIDES.items():
+        places = [m["places"][name] for name in names]
+        rates = [r for here in places for r in here["rate"]]
+        fig.add_scatter(
+            x=[x for here in places for x in here["sigma_b2"]],
+            y=[y for here in places for y in here["sigma_w2"]],
+            text=[f"{r:.2f}" for r in rates],
+            textposition="bottom right",
+            name=f"∂L/∂z {label}, factor per layer",
+            mode="markers+text",
+            meta=role,
+        )
+    line = critical_line(torch.tanh, [q / 20 for q in range(1, 31)])
+    fig.add_scatter(
+        x=[b2 for b2, _ in line],
+        y=[w2 for _, w2 in line],
+        name="critical line, theory",
+        mode="lines",
+        meta="theory",
+    )
+    fig.update_xaxes(title="variance of the biases, σ<sub>b</sub>²")
+    fig.update_yaxes(title="width × variance of the weights, σ<sub>w</sub>²", rangemode="tozero")
+    return fig
+
+
+def claim_every_rate_is_as_predicted(m):
+    """All 25 measured factors on the gradient with respect to pre-activations are within 3% of theory."""
+    for here in m["places"].values():
+        for measured, theory in zip(here["rate"], here["theory"], strict=True):
+            assert math.isclose(measured, theory, rel_tol=0.03)
+
+
+def claim_the_line_parts_vanishing_from_exploding(m):
+    """On the line a layer multiplies the gradient by {rate.on_line.lo:.3f} to {rate.on_line.hi:.3f}; with 0.6 of its
+    weights' variance by {rate.far_below.lo:.2f} to {rate.far_below.hi:.2f}, with 1.6 of it by
+    {rate.far_above.lo:.2f} to {rate.far_above.hi:.2f}."""
+    bounds = {
+        "far_below": (0.78, 0.92),
+        "below": (0.91, 0.985),
+        "on_line": (0.98, 1.02),
+        "above": (1.003, 1.085),
+        "far_above": (1.015, 1.15),
+    }
+    for name, (low, high) in bounds.items():
+        rates = m["rate"][name]
+        assert low < rates["lo"] <= rates["median"] <= rates["hi"] < high, name

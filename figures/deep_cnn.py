@@ -1,0 +1,155 @@
+"""In a plain convolutional net of 31 layers the first filters end their training exactly as they began.
+
+31 convolutions of 3 x 3 with 16 channels on the 8 x 8 digits, as PyTorch initialises them, two to a block
+
+    plain      h <-     conv(relu(conv(relu(h))))
+    residual   h <- h + conv(relu(conv(relu(h))))
+
+and a linear layer, trained alike by SGD. Above, the gradient with respect to each layer's filters before
+training; below, how far training moves them, ||W - W_0|| / ||W_0||. PyTorch's default has a sixth of He's
+variance (Glorot & Bengio 2010, equation 15; He et al. 2015, section 2.2), so a plain layer passes on sqrt(1/6) of
+the gradient, and the padding's zeros cost another factor (1 + 2 cos(pi/9)) / 3 on images of 8 x 8. What reaches
+the first filters is lost to rounding when it is added to them.
+"""
+
+import math
+
+import plotly.graph_objects as go
+import torch
+import torch.nn.functional as F
+from plotly.subplots import make_subplots
+from torch import Tensor, nn
+
+from vgdocs import experiments, gradients
+from vgdocs.experiments import band, band_traces, derive_seeds
+
+SEED = 0
+REPLICAS = 10  # networks of each kind whose gradient is measured
+TRAINED = 3  # of them, trained
+EPOCHS, LR = 5, 0.05
+BLOCKS, CHANNELS = 15, 16
+LAYERS = 2 * BLOCKS + 1  # convolutions
+IMAGES = 64  # for the gradient before training
+
+
+class Net(nn.Module):
+    """Convolutions on (n, 64) digits, with `skip` 0 or 1 times the block's input added to its output."""
+
+    def __init__(self, skip: int, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)  # PyTorch's own initialisation takes no generator
+        self.skip = skip
+        sizes = [1] + [CHANNELS] * (LAYERS - 1)
+        self.convs = nn.ModuleList(nn.Conv2d(size, CHANNELS, 3, padding=1) for size in sizes)
+        self.out = nn.Linear(64 * CHANNELS, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.convs[0](x.view(-1, 1, 8, 8))
+        for one, two in zip(self.convs[1::2], self.convs[2::2], strict=True):
+            h = self.skip * h + two(torch.relu(one(torch.relu(h))))
+        return self.out(torch.relu(h).flatten(1))
+
+    def filters(self) -> list[Tensor]:
+        return [conv.weight for conv in self.convs]
+
+
+def measure(seed: int = SEED) -> dict:
+    """Gradient of each layer's filters before training; their movement and the accuracies after it."""
+    data = experiments.digits()
+    x, y = data[0][:IMAGES], data[1][:IMAGES]
+    seeds = derive_seeds(seed, REPLICAS)
+    m: dict = {"layer": list(range(1, LAYERS + 1)), "theory_rate": (1 + 2 * math.cos(math.pi / 9)) / 3 / math.sqrt(6)}
+    for kind, skip in {"plain": 0, "residual": 1}.items():
+        norms = []
+        for s in seeds:
+            net = Net(skip, s).double()
+            norms.append(gradients.norms_of_gradients(F.cross_entropy(net(x.double()), y), net.filters()))
+        moved, accuracies = [], []
+        for s in seeds[:TRAINED]:
+            net = Net(skip, s)
+            before = [W.clone() for W in net.filters()]
+            shuffle = torch.Generator().manual_seed(s)
+            run = experiments.train(net, data, epochs=EPOCHS, lr=LR, generator=shuffle, optimiser="sgd")
+            accuracies.append([run["train_accuracy"], run["test_accuracy"]])
+            moved.append([((W - B).norm() / B.norm()).item() for W, B in zip(net.filters(), before, strict=True)])
+        m[kind] = {
+            "gradient": band(norms),
+            "moved": band(moved),
+            "first_moved": band([layers[0] for layers in moved])["median"],
+            "train_accuracy": band([a[0] for a in accuracies])["median"],
+            "test_accuracy": band([a[1] for a in accuracies])["median"],
+            "accuracies": accuracies,
+            "first_over_last": band([gradients.ratio(n[1:]) for n in norms])["median"],  # layer 1 has other filters
+        }
+    m["plain"]["unmoved"] = sum(moved == 0 for moved in m["plain"]["moved"]["median"])
+    m["plain"]["rate"] = gradients.rate(m["plain"]["gradient"]["median"], first=3)
+    return m
+
+
+def draw(m: dict) -> go.Figure:
+    """Above, the gradient of each layer's filters; below, how far they moved (no mark: not at all)."""
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    for kind, role in {"plain": "vanishing", "residual": "healthy"}.items():
+        fig.add_traces(band_traces(m["layer"], m[kind]["gradient"], kind, meta=role), rows=1, cols=1)
+        fig.add_scatter(
+            x=m["layer"],
+            y=[moved if moved > 0 else None for moved in m[kind]["moved"]["median"]],
+            name=kind,
+            mode="lines+markers",
+            legendgroup=kind,
+            showlegend=False,
+            meta={"role": role},
+            row=2,
+            col=1,
+        )
+    last = m["plain"]["gradient"]["median"][-1]
+    fig.add_scatter(
+        x=m["layer"],
+        y=[last * m["theory_rate"] ** (LAYERS - layer) for layer in m["layer"]],
+        name="theory",
+        mode="lines",
+        meta={"role": "theory"},
+        row=1,
+        col=1,
+    )
+    fig.update_xaxes(title="convolution", row=2, col=1)
+    fig.update_yaxes(type="log", exponentformat="power")
+    fig.update_yaxes(title="‖∂L/∂W‖ at first", row=1, col=1)
+    fig.update_yaxes(title="‖W − W₀‖ / ‖W₀‖", row=2, col=1)
+    return fig
+
+
+def claim_the_gradient_never_reaches_the_first_filters(m):
+    """A plain layer passes {plain.rate:.2f} of the gradient on, in theory {theory_rate:.2f}, so that the second layer
+    gets {plain.first_over_last:.0e} of the last one's; with skips it gets {residual.first_over_last:.1f} times it."""
+    assert math.isclose(m["theory_rate"], 0.3918, rel_tol=1e-3)
+    assert math.isclose(m["plain"]["rate"], m["theory_rate"], rel_tol=0.15)
+    assert 1e-12 < m["plain"]["first_over_last"] < 2e-10
+    assert 0.7 < m["residual"]["first_over_last"] < 1.3
+
+
+def claim_the_first_filters_do_not_move(m):
+    """Training moves the plain net's first filters by {plain.first_moved:.0f}, and {plain.unmoved} of its layers not by
+    one bit; it moves the residual net's by {residual.first_moved:.1f} of their norm."""
+    assert m["plain"]["first_moved"] == 0
+    assert m["plain"]["moved"]["hi"][0] == 0
+    assert 8 <= m["plain"]["unmoved"] <= 20
+    assert all(value > 0.02 for value in m["residual"]["moved"]["lo"])
+    assert 0.06 < m["residual"]["first_moved"] < 0.5
+
+
+def claim_only_the_residual_net_learns(m):
+    """The plain net stays at {plain.test_accuracy:.2f}, the residual one reaches {residual.test_accuracy:.2f}."""
+    assert all(0.05 < a < 0.15 for pair in m["plain"]["accuracies"] for a in pair)
+    assert all(a > 0.7 for pair in m["residual"]["accuracies"] for a in pair)
+    for share in ("train_accuracy", "test_accuracy"):
+        assert 0.09 < m["plain"][share] < 0.12
+        assert 0.85 < m["residual"][share] <= 1
+
+
+TOLERANCE = {"residual.first_moved": 0.3, "residual.train_accuracy": 0.05, "residual.test_accuracy": 0.05}
+WIDER = {
+    "plain.unmoved": (2.0, "a count of layers at the edge of rounding"),
+    "plain.first_over_last": (100.0, "29 factors that vary from net to net"),
+    "residual.first_moved": (4.0, "trained filters"),
+}

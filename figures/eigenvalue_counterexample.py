@@ -1,0 +1,129 @@
+"""A tanh RNN whose weights have no eigenvalue but 0 still doubles the gradient at every step back.
+
+Two networks show that eigenvalues of W do not decide whether a gradient vanishes; its largest singular value
+sigma_1 bounds the factor per step (Pascanu et al. 2013, section 2.1: sigma_1 < 1 is sufficient to vanish with tanh).
+1. x_{t+1} = W tanh(x_t) + b with W = [[8, 8], [-8, -8]], so that W W = 0 and the spectral radius is 0. At the
+   fixed point tanh(x*) = (0, 1/2) the Jacobian is W diag(1, 3/4) = [[8, 6], [-8, -6]]: its eigenvalues are 2 and 0.
+2. h_{t+1} = W h_t with a Gaussian W scaled to spectral radius 0.95. Eigenvectors that are nearly parallel let the
+   gradient grow before it decays; a normal matrix (here orthogonal) of the same radius only decays.
+"""
+
+from itertools import pairwise
+from statistics import median
+
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+
+from vgdocs.experiments import band, band_traces, derive_seeds
+from vgdocs.gradients import norms_of_gradients
+
+SEED = 0
+REPLICAS = 30  # random matrices behind the band
+DOUBLINGS = 20  # steps of the 2 x 2 network; rounding errors double with it, so not many more
+STEPS = 100  # steps of the random network
+HIDDEN = 100  # units of the random network
+RHO = 0.95  # its spectral radius
+
+
+def step_back(with_tanh: bool) -> list[float]:
+    """Norms of the 2 x 2 network's gradient with respect to x_t, 0 to DOUBLINGS steps back from the last."""
+    W = torch.tensor([[8.0, 8.0], [-8.0, -8.0]], dtype=torch.float64)
+    f = torch.tanh if with_tanh else torch.nn.Identity()
+    fixed = torch.tensor([0.0, 0.5], dtype=torch.float64).atanh()  # x*
+    b = fixed - W @ f(fixed)
+    x = [fixed.requires_grad_()]
+    for _ in range(DOUBLINGS):
+        x.append(W @ f(x[-1]) + b)  # (2,)
+    return norms_of_gradients(x[-1] @ torch.tensor([1.0, 0.0], dtype=torch.float64), x)[::-1]
+
+
+def largest_growth(weights: torch.Tensor) -> list[float]:
+    """||W^k|| for k = 0 to STEPS: the most that k steps of a linear RNN can do to a gradient's norm."""
+    power, norms = torch.eye(HIDDEN, dtype=torch.float64), []
+    for _ in range(STEPS + 1):
+        norms.append(float(torch.linalg.matrix_norm(power, 2)))
+        power = power @ weights  # (hidden, hidden)
+    return norms
+
+
+def measure(seed: int = SEED) -> dict:
+    """The 2 x 2 network's gradients, and what random matrices can do to a gradient."""
+    growth, singular = [], []
+    for s in derive_seeds(seed, REPLICAS):
+        generator = torch.Generator().manual_seed(s)
+        W = torch.randn(HIDDEN, HIDDEN, generator=generator, dtype=torch.float64)
+        orthogonal = torch.linalg.qr(W)[0]
+        W *= RHO / torch.linalg.eigvals(W).abs().max()
+        growth.append(largest_growth(W))
+        singular.append(float(torch.linalg.matrix_norm(W, 2)))
+    with_tanh = step_back(with_tanh=True)
+    return {
+        "with_tanh": with_tanh,
+        "without_tanh": step_back(with_tanh=False),
+        "per_step": (with_tanh[-1] / with_tanh[1]) ** (1 / (DOUBLINGS - 1)),
+        "random": band(growth),
+        "orthogonal": largest_growth(RHO * orthogonal),
+        "largest_singular_value": band(singular),
+        "peak": median(max(curve) for curve in growth),
+        "steps_above_one": median(sum(norm > 1 for norm in curve) for curve in growth),
+    }
+
+
+def draw(m: dict) -> go.Figure:
+    """Above the 2 x 2 network, below the large linear one."""
+    fig = make_subplots(rows=2, cols=1, vertical_spacing=0.2)
+
+    def add(row: int, y: list[float], **trace) -> None:
+        fig.add_scatter(x=list(range(len(y))), y=y, row=row, col=1, **trace)
+
+    doubling = [None] + [10 * 2.0**k for k in range(DOUBLINGS)]  # the first step back takes (1, 0) to (8, 6)
+    add(1, m["with_tanh"], name="eigenvalues 0, tanh", mode="markers", meta="exploding")
+    add(1, m["without_tanh"][:2], name="eigenvalues 0, linear (then 0)", mode="lines+markers", meta="vanishing")
+    add(1, doubling, name="theory", legendgroup="theory", mode="lines", meta="theory")
+    for trace in band_traces(list(range(STEPS + 1)), m["random"], "Gaussian, radius 0.95"):
+        fig.add_trace(trace, row=2, col=1)
+    add(2, m["orthogonal"], name="orthogonal, radius 0.95", mode="lines")
+    add(2, [RHO**k for k in range(STEPS + 1)], name="theory", legendgroup="theory", showlegend=False, meta="theory")
+    fig.update_xaxes(title="steps back")
+    fig.update_yaxes(type="log", exponentformat="power")
+    fig.update_yaxes(title="‖∂L/∂x‖", row=1, col=1)
+    fig.update_yaxes(title="largest ‖∂L/∂h‖", dtick=1, row=2, col=1)
+    return fig
+
+
+def claim_doubles_though_every_eigenvalue_is_zero(m):
+    """Weights of spectral radius 0 multiply the gradient of a tanh RNN by {per_step:.4f} per step back."""
+    assert abs(m["per_step"] - 2) < 1e-6
+    for nearer, farther in pairwise(m["with_tanh"][1:]):
+        assert abs(farther / nearer - 2) < 1e-6
+
+
+def claim_without_tanh_two_steps_end_it(m):
+    """Without the tanh the same weights end the gradient after two steps, exactly."""
+    assert m["without_tanh"][1] > 1
+    assert all(norm == 0 for norm in m["without_tanh"][2:])
+
+
+def claim_random_weights_grow_first(m):
+    """Gaussian weights of spectral radius 0.95 can make a gradient {peak:.1f} times as large, and take
+    {steps_above_one:.0f} steps to bring it below its first size."""
+    assert max(m["random"]["lo"]) > 1.2  # every one of them grows
+    assert 1.8 < m["peak"] < 2.8
+    assert 14 < m["steps_above_one"] < 26
+    assert m["random"]["hi"][STEPS] < 0.2
+
+
+def claim_orthogonal_weights_only_decay(m):
+    """Orthogonal weights of the same spectral radius only decay, as 0.95 to the power of the steps."""
+    for k, norm in enumerate(m["orthogonal"]):
+        assert abs(norm / RHO**k - 1) < 1e-9
+
+
+def claim_singular_value_is_larger(m):
+    """The largest singular value of the Gaussian weights is {largest_singular_value:.2f}, nearly twice their
+    spectral radius: it is what bounds the first step."""
+    sigma = m["largest_singular_value"]
+    assert 1.45 < sigma["lo"] <= sigma["median"] <= sigma["hi"] < 2.1
+    assert 1.7 < sigma["median"] < 1.85
+    assert abs(m["random"]["median"][1] / sigma["median"] - 1) < 1e-9

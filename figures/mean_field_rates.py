@@ -1,0 +1,127 @@
+"""Mean-field theory predicts the gradient's rate per layer within {worst_error:.1%}, whatever activation and scale.
+
+30 layers z_l = W_l phi(z_l-1), no biases, W Gaussian with variance sigma_w2 / width. Measured: the norm of
+dL/dz_l, and the factor it takes on per layer going backward. Theory: a wide layer multiplies its square by
+chi = sigma_w2 E[phi'(z)²], z ~ N(0, q), where q is that layer's variance of pre-activations. Both are read off
+layers 5 to 28 in the same way, because q is still on its way there where the network is critical: tanh and ELU
+at LeCun's scale lose a little less with every layer, as a power law of the depth.
+Poole et al. 2016 (arXiv 1606.05340), equations 3 and 7; Schoenholz et al. 2017 (arXiv 1611.01232), section 4.
+GELU and SiLU at He's scale are left out: their variance falls so slowly at first that at this width the seed
+decides how soon it dies out.
+"""
+
+import math
+
+import plotly.graph_objects as go
+import torch
+
+from vgdocs.experiments import SIGMA_W2, band, derive_seeds, weight
+from vgdocs.gradients import norms_of_gradients, rate
+from vgdocs.theory import ACTIVATIONS, gradient_profile
+from vgdocs.theory import rate as rate_at_infinite_depth
+
+SEED = 0
+REPLICAS = 10
+DEPTH = 30  # layers
+WIDTH = 128  # units per layer
+BATCH = 16  # inputs, drawn from N(0, 1)
+WINDOW = (5, 28)  # layers whose norms give the rate
+INITS = {"pytorch": "PyTorch's default", "lecun": "LeCun, Xavier", "he": "He"}
+LABELS = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU"}
+LEFT_OUT = [("he", "gelu"), ("he", "silu")]  # see above
+CASES = [(init, name) for init in INITS for name in LABELS if (init, name) not in LEFT_OUT]
+
+
+def gradient_norms(phi, sigma_w2: float, weights: list[torch.Tensor], x: torch.Tensor, v: torch.Tensor) -> list[float]:
+    """Norms of dL/dz of one network, first layer to last; `weights` have variance 1 / width."""
+    h, z = x, []
+    for W in weights:
+        z.append((math.sqrt(sigma_w2) * h @ W.T).requires_grad_())  # (batch, width)
+        h = phi(z[-1])
+    return norms_of_gradients((h * v).sum(), z)
+
+
+def measure(seed: int = SEED) -> dict:
+    """The rate for each initialisation and activation, as in rate.he.relu, and what theory says."""
+    rates: dict = {case: [] for case in CASES}
+    for s in derive_seeds(seed, REPLICAS):
+        generator = torch.Generator().manual_seed(s)
+        x, v = torch.randn(2, BATCH, WIDTH, generator=generator, dtype=torch.float64)
+        weights = [weight(WIDTH, WIDTH, 1.0, generator) for _ in range(DEPTH)]
+        for init, name in CASES:
+            norms = gradient_norms(ACTIVATIONS[name], SIGMA_W2[init], weights, x, v)
+            rates[init, name].append(rate(norms, *WINDOW))
+
+    m: dict = {"rate": {init: {} for init in INITS}, "theory": {init: {} for init in INITS}}
+    for init, name in CASES:
+        profile = gradient_profile(ACTIVATIONS[name], DEPTH, SIGMA_W2[init], q0=SIGMA_W2[init])
+        m["theory"][init][name] = rate(profile, *WINDOW)
+        m["rate"][init][name] = band(rates[init, name])
+    m["worst_error"] = max(relative_errors(m))
+    m["tanh_at_infinite_depth"] = rate_at_infinite_depth(ACTIVATIONS["tanh"], SIGMA_W2["lecun"])
+    return m
+
+
+def relative_errors(m) -> list[float]:
+    """Distance of each median rate from theory."""
+    return [abs(m["rate"][init][name]["median"] / m["theory"][init][name] - 1) for init, name in CASES]
+
+
+def draw(m: dict) -> go.Figure:
+    fig = go.Figure()
+    for init, label in INITS.items():
+        rates = m["rate"][init]
+        fig.add_scatter(
+            x=[LABELS[name] for name in rates],
+            y=[r["median"] for r in rates.values()],
+            error_y={
+                "array": [r["hi"] - r["median"] for r in rates.values()],
+                "arrayminus": [r["median"] - r["lo"] for r in rates.values()],
+            },
+            name=label,
+            mode="markers",
+        )
+    fig.add_scatter(
+        x=[LABELS[name] for init in INITS for name in m["theory"][init]],
+        y=[value for init in INITS for value in m["theory"][init].values()],
+        name="mean-field theory",
+        mode="markers",
+        marker={"symbol": "line-ew-open", "size": 26},
+        meta="theory",
+    )
+    fig.update_yaxes(title="factor on ‖∂L/∂z‖ per layer, going backward", rangemode="tozero")
+    fig.update_xaxes(title="activation, by initialisation of the weights")
+    return fig
+
+
+def claim_theory_holds_everywhere(m):
+    """For sixteen pairs of activation and initialisation the median rate is within {worst_error:.1%} of theory."""
+    assert math.isclose(m["worst_error"], max(relative_errors(m)), rel_tol=1e-6)
+    assert m["worst_error"] < 0.025
+    for init, name in CASES:
+        measured, theory = m["rate"][init][name], m["theory"][init][name]
+        assert 0.94 * theory < measured["lo"] <= measured["median"] <= measured["hi"] < 1.06 * theory, (init, name)
+
+
+def claim_relu_needs_he(m):
+    """A ReLU layer keeps the gradient at He's scale, a factor {rate.he.relu:.3f}, but multiplies it by
+    {rate.lecun.relu:.3f} at LeCun's or Xavier's and by {rate.pytorch.relu:.3f} at PyTorch's default."""
+    for init, exact in [("he", 1.0), ("lecun", math.sqrt(1 / 2)), ("pytorch", math.sqrt(1 / 6))]:
+        assert math.isclose(m["rate"][init]["relu"]["median"], exact, rel_tol=0.025)
+
+
+def claim_no_common_scale_saves_sigmoid(m):
+    """A sigmoid layer multiplies the gradient by {rate.he.sigmoid:.3f} at best, at He's scale, and by
+    {rate.pytorch.sigmoid:.3f} at PyTorch's default: none of the usual scales gives a quarter."""
+    rates = [m["rate"][init]["sigmoid"]["median"] for init in INITS]  # smallest weights first
+    assert 0.13 < rates[0] < 0.15
+    assert 0.22 < rates[1] < 0.245
+    assert 0.30 < rates[2] < 0.33
+
+
+def claim_tanh_is_critical_at_lecun(m):
+    """Tanh at LeCun's scale loses a factor {rate.lecun.tanh:.3f} per layer here, though the rate at infinite depth
+    is {tanh_at_infinite_depth:.0f}: the decay is a power law, and He's scale makes tanh explode."""
+    assert abs(m["tanh_at_infinite_depth"] - 1) < 1e-6
+    assert 0.94 < m["rate"]["lecun"]["tanh"]["hi"] < 0.99
+    assert 1.03 < m["rate"]["he"]["tanh"]["lo"] < 1.06

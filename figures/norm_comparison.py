@@ -1,0 +1,147 @@
+"""Layer normalisation does not rescue a sigmoid network; batch normalisation does, and lets every gradient grow.
+
+z_l = W h_{l-1},  h_l = phi(norm(z_l)),  no skip connections, He's weights, whose size cancels wherever there is a norm.
+A layer multiplies the squared norm of the gradient, in wide networks and for x ~ N(0, 1), by
+
+    batch norm         E[phi'(x)²] / Var[phi(x)]     divides by the deviation over the batch, a unit's mean is gone
+    layer, RMS norm    E[phi'(x)²] / E[phi(x)²]      divide by the deviation over the units, a unit's mean stays
+    none               2 E[phi'(sqrt(q) x)²]         q is the pre-activations' variance, settled over the layers
+
+A sigmoid's outputs have a mean of 1/2: almost all of what layer normalisation divides by is that mean, which carries no
+information. Batch normalisation: Yang et al. 2019; layer: Ba et al. 2016; RMS: Zhang & Sennrich 2019. The two quotients
+follow from the mean-field argument of Schoenholz et al. 2017, section 4.
+"""
+
+import math
+
+import plotly.graph_objects as go
+import torch
+import torch.nn.functional as F
+
+from vgdocs import theory
+from vgdocs.experiments import SIGMA_W2, band, derive_seeds, weight
+from vgdocs.gradients import norms_of_gradients, rate
+from vgdocs.theory import ACTIVATIONS, derivative, gaussian_mean
+
+SEED = 0
+REPLICAS = 10  # networks of each kind
+DEPTH = 30  # layers
+WIDTH = 256  # units in a layer
+BATCH = 64  # inputs
+EPS = 1e-12  # added to the variance before dividing: next to nothing
+
+NORMS = {
+    "none": lambda z: z,
+    "batch": lambda z: F.batch_norm(z, None, None, training=True, eps=EPS),
+    "layer": lambda z: F.layer_norm(z, (WIDTH,), eps=EPS),
+    "rms": lambda z: F.rms_norm(z, (WIDTH,), eps=EPS),
+}
+NAMES = {"none": "no norm", "batch": "batch norm", "layer": "layer norm", "rms": "RMS norm"}
+PHI_NAMES = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "sigmoid"}
+VERDICTS = {"vanishing": (0, 0.96), "healthy": (0.96, 1.04), "exploding": (1.04, 9)}  # rates, for the colours
+
+
+def network(phi, norm, seed: int) -> list[float]:
+    """Norms of dL/dz, the gradient with respect to the pre-activations, from the first layer to the last."""
+    generator = torch.Generator().manual_seed(seed)
+    h = torch.randn(BATCH, WIDTH, generator=generator, dtype=torch.float64, requires_grad=True)
+    v = torch.randn(BATCH, WIDTH, generator=generator, dtype=torch.float64)  # dL/dh of the last layer
+    z = []
+    for _ in range(DEPTH):
+        z.append(h @ weight(WIDTH, WIDTH, "he", generator).T)  # (BATCH, WIDTH)
+        h = phi(norm(z[-1]))
+    return norms_of_gradients((h * v).sum(), z)
+
+
+def predicted(phi, norm: str) -> float:
+    """The rate in wide networks, and for batch normalisation in large batches."""
+    if norm == "none":
+        return theory.rate(phi, SIGMA_W2["he"])
+    slope = derivative(phi)
+    size = gaussian_mean(lambda x: phi(x) ** 2, 1.0)
+    if norm == "batch":
+        size -= gaussian_mean(phi, 1.0) ** 2
+    return math.sqrt(gaussian_mean(lambda x: slope(x) ** 2, 1.0) / size)
+
+
+def measure(seed: int = SEED) -> dict:
+    """The gradient's rate per layer for each activation and norm, measured and predicted."""
+    seeds = derive_seeds(seed, REPLICAS)
+    m = {"rate": {}, "theory": {}}
+    for phi in PHI_NAMES:
+        m["rate"][phi], m["theory"][phi] = {}, {}
+        for norm, normalise in NORMS.items():
+            norms = [network(ACTIVATIONS[phi], normalise, s) for s in seeds]
+            m["rate"][phi][norm] = band([rate(n, first=5, last=26) for n in norms])
+            m["theory"][phi][norm] = predicted(ACTIVATIONS[phi], norm)
+    return m
+
+
+def draw(m: dict) -> go.Figure:
+    fig = go.Figure()
+    rows = [(phi, norm, f"{PHI_NAMES[phi]}, {NAMES[norm]}") for phi in PHI_NAMES for norm in NORMS]
+    labels = [label for _, _, label in rows]
+    for role, (low, high) in VERDICTS.items():
+        bars = [
+            (m["rate"][phi][norm], label) for phi, norm, label in rows if low <= m["rate"][phi][norm]["median"] < high
+        ]
+        fig.add_bar(
+            x=[measured["median"] for measured, _ in bars],
+            y=[label for _, label in bars],
+            error_x={
+                "array": [measured["hi"] - measured["median"] for measured, _ in bars],
+                "arrayminus": [measured["median"] - measured["lo"] for measured, _ in bars],
+            },
+            orientation="h",
+            name=role,
+            meta={"role": role},
+        )
+    fig.add_scatter(x=[1, 1], y=[labels[0], labels[-1]], name="unchanged", mode="lines", meta={"role": "reference"})
+    fig.add_scatter(
+        x=[m["theory"][phi][norm] for phi, norm, _ in rows],
+        y=labels,
+        name="theory",
+        mode="markers",
+        marker={"symbol": "line-ns-open", "size": 14},
+        meta={"role": "theory"},
+    )
+    fig.update_xaxes(title="growth of the gradient w.r.t. pre-activations, per layer going back")
+    fig.update_yaxes(categoryorder="array", categoryarray=labels[::-1])
+    return fig.update_layout(barmode="overlay")
+
+
+def claim_rates_are_those_of_theory(m):
+    """All twelve rates are those of theory within 3%: for ReLU {rate.relu.none:.3f} without a norm, {rate.relu.batch:.3f}
+    with batch, {rate.relu.layer:.3f} with layer and {rate.relu.rms:.3f} with RMS normalisation."""
+    count = 0
+    for phi in ("relu", "tanh", "sigmoid"):
+        for norm in ("none", "batch", "layer", "rms"):
+            measured, predicted = m["rate"][phi][norm], m["theory"][phi][norm]
+            assert measured["lo"] <= measured["median"] <= measured["hi"]
+            assert abs(measured["median"] / predicted - 1) < 0.03
+            for end in ("lo", "hi"):
+                assert abs(measured[end] / predicted - 1) < 0.06
+            count += 1
+    assert count == 12
+
+
+def claim_layer_norm_does_not_rescue_a_sigmoid(m):
+    """A sigmoid network's gradient is multiplied by {rate.sigmoid.none:.2f} per layer without a norm, by
+    {rate.sigmoid.layer:.2f} with layer and by {rate.sigmoid.rms:.2f} with RMS normalisation: it still vanishes."""
+    for norm in ("none", "layer", "rms"):
+        assert m["rate"]["sigmoid"][norm]["hi"] < 0.42
+
+
+def claim_batch_norm_rescues_it_at_the_price_of_growth(m):
+    """Batch normalisation lifts the sigmoid's rate to {rate.sigmoid.batch:.3f}, and every activation's above 1:
+    {rate.tanh.batch:.3f} for tanh, {rate.relu.batch:.3f} for ReLU."""
+    for phi in ("relu", "tanh", "sigmoid"):
+        assert m["rate"][phi]["batch"]["lo"] > 1.01
+
+
+def claim_layer_and_rms_norm_leave_relu_alone(m):
+    """With ReLU, layer and RMS normalisation neither vanish nor explode: {rate.relu.layer:.3f} and
+    {rate.relu.rms:.3f} per layer."""
+    for norm in ("layer", "rms"):
+        assert 0.94 < m["rate"]["relu"][norm]["lo"] <= m["rate"]["relu"][norm]["hi"] < 1.06
+        assert abs(m["rate"]["relu"][norm]["median"] - 1) < 0.03

@@ -1,0 +1,101 @@
+"""One active ReLU path passes a gradient of exactly {active_path:.0f}; a network {he:.2f}, or by default {pytorch:.0e}.
+
+The popular product 1 · 1 · ... · 1 is the derivative along a path of units that are all active, with weights 1.
+A network sums over all its paths, half of the units of each layer are off and the weights are random: 20 layers
+z_l = W_l relu(z_l-1) multiply the gradient by sqrt(sigma_w2 / 2) each, where sigma_w2 = width x variance of a weight.
+So the scale of the weights decides: He's 2, Xavier's 1, or PyTorch's default 1/3.
+Glorot, Bordes & Bengio 2011, section 3 (active paths); He et al. 2015 (arXiv 1502.01852), section 2.2, equation 14.
+"""
+
+import math
+
+import plotly.graph_objects as go
+import torch
+
+from vgdocs.experiments import SIGMA_W2, band, band_traces, derive_seeds, weight
+from vgdocs.gradients import norms_of_gradients
+
+SEED = 0
+REPLICAS = 20
+DEPTH = 20  # layers, so 19 transitions between the first and the last
+WIDTH = 128  # units per layer
+BATCH = 32  # inputs, drawn from N(0, 1)
+INITS = {"he": "He", "xavier": "Xavier", "pytorch": "PyTorch's default"}
+WIDER = {
+    "he.lo": (2.0, "the smallest of twenty networks: they differ by a factor of 1.5 either way"),
+    "he.hi": (2.0, "the largest of twenty networks"),
+    "xavier.lo": (2.0, "the smallest of twenty networks"),
+    "xavier.hi": (2.0, "the largest of twenty networks"),
+    "pytorch.lo": (2.0, "the smallest of twenty networks"),
+    "pytorch.hi": (2.0, "the largest of twenty networks"),
+}
+
+
+def path_gradient(x: float) -> float:
+    """Gradient of a chain of ReLUs, weights 1 and no biases, with respect to its input."""
+    start = torch.tensor(x, requires_grad=True)
+    h = start
+    for _ in range(DEPTH - 1):
+        h = torch.relu(h)
+    return torch.autograd.grad(h, start)[0].item()
+
+
+def network_gradients(init: str, seed: int) -> list[float]:
+    """Norms of dL/dz, first layer to last, over that of the last."""
+    generator = torch.Generator().manual_seed(seed)
+    h, v = torch.randn(2, BATCH, WIDTH, generator=generator, dtype=torch.float64)
+    z = []
+    for _ in range(DEPTH):
+        z.append((h @ weight(WIDTH, WIDTH, init, generator).T).requires_grad_())  # (batch, width)
+        h = torch.relu(z[-1])
+    norms = norms_of_gradients((h * v).sum(), z)
+    return [norm / norms[-1] for norm in norms]
+
+
+def measure(seed: int = SEED) -> dict:
+    """Gradient along one path, and what networks at three scales have left of theirs, layer by layer."""
+    m: dict = {"active_path": path_gradient(1.0), "inactive_path": path_gradient(-1.0), "profile": {}}
+    for init in INITS:
+        profiles = [network_gradients(init, s) for s in derive_seeds(seed, REPLICAS)]
+        m["profile"][init] = band(profiles)
+        m[init] = band([profile[0] for profile in profiles])
+    return m
+
+
+def theory(init: str, layer: int) -> float:
+    """Norm of dL/dz of a layer over that of the last in a wide network."""
+    return math.sqrt(SIGMA_W2[init] / 2) ** (DEPTH - layer)
+
+
+def draw(m: dict) -> go.Figure:
+    fig = go.Figure()
+    layers = list(range(1, DEPTH + 1))
+    for init, label in INITS.items():
+        role = "healthy" if init == "he" else "vanishing"
+        fig.add_traces(band_traces(layers, m["profile"][init], label, role))
+    for init in INITS:
+        y = [theory(init, layer) for layer in layers]
+        fig.add_scatter(
+            x=layers, y=y, name="theory", mode="lines", meta="theory", legendgroup="theory", showlegend=init == "he"
+        )
+    fig.update_xaxes(title="layer")
+    fig.update_yaxes(title="‖∂L/∂z‖ relative to the last layer", type="log", exponentformat="power")
+    return fig
+
+
+def claim_a_path_passes_all_or_nothing(m):
+    """Along one path the gradient is exactly {active_path:.0f} if all units are active, exactly
+    {inactive_path:.0f} if one is not."""
+    assert m["active_path"] == 1
+    assert m["inactive_path"] == 0
+
+
+def claim_only_he_keeps_the_gradient(m):
+    """Of the gradient of 20 layers He's scale keeps {he:.2f} ({he.lo:.2f} to {he.hi:.2f}), Xavier's {xavier:.1e} and
+    PyTorch's default {pytorch:.1e}, as theory says: (sigma_w2 / 2)^(19/2)."""
+    for init in INITS:
+        expected = theory(init, 1)
+        assert 1 / 1.4 < m[init]["median"] / expected < 1.4
+        assert m[init]["lo"] <= m[init]["median"] <= m[init]["hi"]
+        assert 0.4 < m[init]["lo"] / expected < 1
+        assert 1 < m[init]["hi"] / expected < 2.5

@@ -1,0 +1,119 @@
+"""A diagonal recurrence keeps exactly |λ|ᵏ of a gradient over k steps, and pays for a long memory in sensitivity.
+
+h_t = lambda h_{t-1} + x_t, one complex lambda per unit: the core of a state-space layer or linear recurrent unit
+(Orvieto et al. 2023, section 3). Without matrix and activation nothing but |lambda| acts on the gradient, and the
+memory is about 1/(1 - |lambda|) steps long. But inputs add up as well: over white noise of variance 1 the state has
+variance 1/(1 - |lambda|^2), and its derivative with respect to |lambda| has variance
+(1 + |lambda|^2)/(1 - |lambda|^2)^3, which outgrows it. Dividing the state by its size removes the first price, not the
+second, the "curse of memory" (Zucchet & Orvieto 2024).
+"""
+
+import math
+
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+
+SEED = 0
+UNITS = 16  # with one angle of lambda each
+STEPS = 1000  # steps that the gradient goes back
+SEQUENCES = 1000  # of white noise
+LENGTH = 8000  # of each: eight times the longest memory
+SHOWN = {"at_0_9": 0.9, "at_0_99": 0.99, "at_0_999": 0.999}  # |lambda| of the curves and of the numbers
+MODULI = [1 - 10 ** (-i / 4) for i in range(2, 13)]  # |lambda| from 0.68 to 0.999
+
+
+def gradient_back(modulus: float, angles: torch.Tensor) -> list[float]:
+    """Norms of the gradient with respect to the state, 0 to STEPS steps back, relative to the last state's."""
+    lam = torch.polar(torch.full_like(angles, modulus), angles)  # (units,)
+    h = [torch.zeros_like(lam).requires_grad_()]
+    for _ in range(STEPS):
+        h.append(lam * h[-1])  # inputs add to the state and leave its gradient alone
+    norms = [float(g.abs().square().sum().sqrt()) for g in torch.autograd.grad(h[-1].real.sum(), h)]
+    return [norm / norms[-1] for norm in reversed(norms)]
+
+
+def measure(seed: int = SEED) -> dict:
+    """Gradients back in time, and the sizes of the state and of its derivative, over many sequences."""
+    generator = torch.Generator().manual_seed(seed)
+    angles = 2 * math.pi * torch.rand(UNITS, generator=generator, dtype=torch.float64)
+    x = torch.randn(LENGTH, SEQUENCES, generator=generator)  # newest first, in float32 to save memory
+    lags = torch.arange(LENGTH)
+
+    def state(modulus: torch.Tensor) -> torch.Tensor:
+        """The last state, unrolled: the sum of lambda^k x_{T-k}; its real and its imaginary part."""
+        size, turn = modulus**lags, angles[:, None] * lags  # (T,), (units, T)
+        return torch.stack([size * turn.cos(), size * turn.sin()]).float() @ x  # (2, units, sequences)
+
+    def rms(z: torch.Tensor) -> float:
+        return float(z.double().square().sum(0).mean().sqrt())
+
+    m: dict = {"state": [], "derivative": []}
+    for modulus in MODULI:
+        r = torch.tensor(modulus, dtype=torch.float64)
+        h, derivative = torch.func.jvp(state, (r,), (torch.ones_like(r),))
+        m["state"].append(rms(h))
+        m["derivative"].append(rms(derivative))
+    for name, modulus in SHOWN.items():
+        gradient, i = gradient_back(modulus, angles), MODULI.index(modulus)
+        m[name] = {"gradient": gradient[::20], "left": gradient[-1]}
+        m[name] |= {"state": m["state"][i], "derivative": m["derivative"][i]}
+    return m
+
+
+def theory(modulus: float) -> dict[str, float]:
+    """Root mean squares of the state and of its derivative with respect to |lambda|, over white noise."""
+    gap = 1 - modulus**2
+    return {"state": (1 / gap) ** 0.5, "derivative": ((1 + modulus**2) / gap**3) ** 0.5}
+
+
+def draw(m: dict) -> go.Figure:
+    """Above the gradient over time, below the price over the memory's length."""
+    fig = make_subplots(rows=2, cols=1, vertical_spacing=0.22)
+    back = list(range(0, STEPS + 1, 20))
+    memory = [1 / (1 - modulus) for modulus in MODULI]
+    roles = {"at_0_9": "vanishing", "at_0_999": "healthy"}
+    for name, modulus in SHOWN.items():
+        line = {"mode": "lines", "meta": roles.get(name)}
+        fig.add_scatter(x=back, y=m[name]["gradient"], name=f"|λ| = {modulus}", **line, row=1, col=1)
+    for key, label in {"state": "state h", "derivative": "its derivative ∂h/∂|λ|"}.items():
+        fig.add_scatter(x=memory, y=m[key], name=label, mode="markers", row=2, col=1)
+    dashed = {"mode": "lines", "meta": "theory", "name": "theory", "legendgroup": "theory"}
+    for modulus in SHOWN.values():
+        fig.add_scatter(x=back, y=[modulus**k for k in back], **dashed, showlegend=modulus == 0.9, row=1, col=1)
+    for key in ("state", "derivative"):
+        sizes = [theory(modulus)[key] for modulus in MODULI]
+        fig.add_scatter(x=memory, y=sizes, **dashed, showlegend=False, row=2, col=1)
+    fig.update_yaxes(type="log", exponentformat="power")
+    fig.update_xaxes(title="steps back", row=1, col=1)
+    fig.update_yaxes(title="‖∂L/∂h‖, relative", range=[-10, 0.5], row=1, col=1)  # 0.9 goes on to 1e-46
+    fig.update_xaxes(title="memory 1/(1 − |λ|), steps", type="log", row=2, col=1)
+    fig.update_yaxes(title="root mean square", row=2, col=1)
+    return fig
+
+
+def claim_gradient_is_lambda_to_the_k(m):
+    """After 1000 steps exactly |λ|¹⁰⁰⁰ of the gradient is left: {at_0_9.left:.1e} at |λ| = 0.9, {at_0_99.left:.1e} at
+    0.99 and {at_0_999.left:.2f} at 0.999."""
+    for name, modulus in SHOWN.items():
+        assert abs(m[name]["left"] / modulus**STEPS - 1) < 1e-9
+        for i, value in enumerate(m[name]["gradient"]):
+            assert abs(value / modulus ** (20 * i) - 1) < 1e-9
+
+
+def claim_state_grows_with_memory(m):
+    """Over white noise of variance 1 the state's root mean square is 1/√(1 − |λ|²): {at_0_9.state:.1f} at |λ| = 0.9 and
+    {at_0_999.state:.1f} at 0.999."""
+    for modulus, size in zip(MODULI, m["state"], strict=True):
+        assert abs(size / theory(modulus)["state"] - 1) < 0.1
+    for name, modulus in SHOWN.items():
+        assert abs(m[name]["state"] / theory(modulus)["state"] - 1) < 0.1
+
+
+def claim_sensitivity_outgrows_the_state(m):
+    """The state's derivative with respect to |λ| grows faster than the state: from {at_0_9.derivative:.0f} at |λ| = 0.9
+    to {at_0_99.derivative:.0f} at 0.99 and {at_0_999.derivative:.1e} at 0.999."""
+    for modulus, size in zip(MODULI, m["derivative"], strict=True):
+        assert abs(size / theory(modulus)["derivative"] - 1) < 0.1
+    for name, modulus in SHOWN.items():
+        assert abs(m[name]["derivative"] / theory(modulus)["derivative"] - 1) < 0.1
