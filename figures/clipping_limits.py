@@ -118,8 +118,9 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
 
 
 def claim_clipping_does_not_rescue_weights_twice_too_large(m):
-    """With weights twice too large the gradient has a norm of {exploding.norm:.0e}; clipped to 1 it never leads to NaN,
-    but after 15 epochs no network's loss is below that of guessing, log 10; the median is still {exploding.loss:.0f}."""
+    """With weights twice too large the gradient has a norm of {exploding.norm:.0e}; clipped to 1 it never leads to
+    NaN, but after 15 epochs no network's loss is below that of guessing, log 10; the median is still
+    {exploding.loss:.0f}."""
     assert 3e6 < m["exploding"]["norm"] < 2.4e7
     assert all(loss > 0.99 * math.log(10) for loss in m["exploding"]["losses"])
     assert all(accuracy < 0.6 for accuracy in m["exploding"]["accuracies"])

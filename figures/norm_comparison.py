@@ -111,8 +111,9 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_rates_are_those_of_theory(m):
-    """All twelve rates are those of theory within 3%: for ReLU {rate.relu.none:.3f} without a norm, {rate.relu.batch:.3f}
-    with batch, {rate.relu.layer:.3f} with layer and {rate.relu.rms:.3f} with RMS normalisation."""
+    """All twelve rates are those of theory within 3%: for ReLU {rate.relu.none:.3f} without a norm,
+    {rate.relu.batch:.3f} with batch, {rate.relu.layer:.3f} with layer and {rate.relu.rms:.3f} with RMS
+    normalisation."""
     count = 0
     for phi in ("relu", "tanh", "sigmoid"):
         for norm in ("none", "batch", "layer", "rms"):

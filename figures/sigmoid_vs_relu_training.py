@@ -119,7 +119,7 @@ def draw(m: dict) -> go.Figure:
             textposition="outside",
             name=name,
         )
-    fig.update_xaxes(title="initialisation; above the bars: gradient w.r.t. pre-activations, first layer / last")
+    fig.update_xaxes(title="initialisation; above the bars: ‖∂L/∂z‖, first / last layer")
     fig.update_yaxes(title="accuracy on test images", range=[0, 1.1])
     return fig.update_layout(barmode="group")
 

@@ -229,6 +229,10 @@
     for (const element of widths.keys()) element.isConnected || widths.delete(element);
     for (const element of document.querySelectorAll(".vg-plot[data-plot]")) approaches.observe(element);
     for (const button of document.querySelectorAll("button.vg-csv")) button.hidden = false;
+    for (const term of document.querySelectorAll("dt[id]:not(:has(.headerlink))")) {
+      const link = { className: "headerlink", href: `#${term.id}`, title: "Permanent link", textContent: "¶" };
+      term.append(" ", make("a", link)); // headings get theirs at build, terms and statements here
+    }
     if (!("popover" in HTMLElement.prototype)) return; // the number's title has to do
     for (const number of document.querySelectorAll("data.vg-number")) {
       if (number.closest("a, summary, button, label")) continue; // a control cannot hold another

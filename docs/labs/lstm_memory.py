@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Lab: an LSTM's memory
 #
-# An LSTM adds to its cell state instead of multiplying it by a matrix. How far back can it therefore learn? In this lab you
-# measure it: first what one forget gate lets through, then what a hundred in a row do, and finally how the whole
+# An LSTM adds to its cell state instead of multiplying it by a matrix. How far back can it therefore learn? In this lab
+# you measure it: first what one forget gate lets through, then what a hundred in a row do, and finally how the whole
 # gradient travels, which is not the way most diagrams suggest.
 #
 # A lab *asserts* what it teaches: if one of the `assert` lines below fails, this page is not built.
@@ -41,7 +41,7 @@ x = torch.randn(STEPS, BATCH, INPUT)  # (T, batch, input)
 def make_lstm(forget_bias=None):
     lstm = torch.nn.LSTM(INPUT, HIDDEN)
     if forget_bias is not None:
-        forget = slice(HIDDEN, 2 * HIDDEN)  # PyTorch's order of gates: input, forget, cell, output
+        forget = slice(HIDDEN, 2 * HIDDEN)  # gates: input, forget, cell, output
         with torch.no_grad():
             lstm.bias_ih_l0[forget] = forget_bias
             lstm.bias_hh_l0[forget] = 0
@@ -49,12 +49,13 @@ def make_lstm(forget_bias=None):
 
 
 def run(lstm):
-    """Steps the LSTM through x by hand; returns the forget gates, (T, batch, hidden), and the cell states."""
+    """Forget gates, (T, batch, hidden), and cell states of an LSTM that reads x."""
     h = torch.zeros(BATCH, HIDDEN)
     c = torch.zeros(BATCH, HIDDEN, requires_grad=True)
     gates, cells = [], [c]
     for x_t in x:
-        pre = x_t @ lstm.weight_ih_l0.T + lstm.bias_ih_l0 + h @ lstm.weight_hh_l0.T + lstm.bias_hh_l0
+        pre = x_t @ lstm.weight_ih_l0.T + lstm.bias_ih_l0
+        pre = pre + h @ lstm.weight_hh_l0.T + lstm.bias_hh_l0
         i, f, g, o = pre.chunk(4, dim=1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()
@@ -71,23 +72,18 @@ assert 0.45 < forget.mean() < 0.55
 # ## A hundred of them in a row
 #
 # Along the cell state alone the gradient is multiplied by one forget gate per step:
-# $\partial c_T / \partial c_0 = f_T \odot \dots \odot f_1$, if the path through $h$ is left out. Half of a half of a half:
-# a hundred times.
+# $\partial c_T / \partial c_0 = f_T \odot \dots \odot f_1$, if the path through $h$ is left out. Half of a half of a
+# half: a hundred times.
 
 # %%
 fig = go.Figure()
-for bias in (None, 1.0, 3.0, 5.0):
+for bias in (None, 1, 3, 5):
     forget, _ = run(make_lstm(bias))
     kept = forget.detach().cumprod(0).mean((1, 2))
-    fig.add_scatter(
-        x=list(range(1, STEPS + 1)),
-        y=kept.tolist(),
-        name="PyTorch's default" if bias is None else f"forget bias {bias:.0f}",
-    )
-fig.update_layout(
-    xaxis_title="steps",
-    yaxis={"title": "product of the forget gates, mean over units", "type": "log", "exponentformat": "power"},
-)
+    name = "default" if bias is None else f"forget bias {bias}"
+    fig.add_scatter(x=list(range(1, STEPS + 1)), y=kept.tolist(), name=name)
+fig.update_xaxes(title="steps")
+fig.update_yaxes(title="product of the forget gates, mean", type="log")
 fig.show()
 
 # %%
@@ -105,16 +101,16 @@ assert 0.3 < five < 0.7, "with a bias of 5 about half is left"
 # %%
 lstm = make_lstm()
 forget, cells = run(lstm)
-readout = torch.randn(BATCH, HIDDEN)  # the loss is a fixed random projection of the last cell state
+readout = torch.randn(BATCH, HIDDEN)  # the loss is a random projection of c_T
 full = torch.autograd.grad((cells[-1] * readout).sum(), cells[0])[0].norm()
 direct = (forget.prod(0) * readout).norm()
 print(f"direct path {direct:.1e}, full gradient {full:.1e}")
-assert full > 100 * direct, "most of the gradient takes the other paths"
+assert full > 100 * direct, "most of it takes the other paths"
 
 # %% [markdown]
 # The full gradient is orders of magnitude larger than what the highway carries, and still far too small
 # to learn from. The remedy is the forget bias, and what it costs is shown in [Gates](../solutions/gates.md).
 #
-# **Try it yourself.** Download [this page's source](lstm_memory.py), open it in Jupyter or VS Code, and find the forget bias at
-# which half of the gradient survives ten steps, a hundred, a thousand. The answer is close to the logarithm of the number of
-# steps plus a constant. Why?
+# **Try it yourself.** Download [this page's source](lstm_memory.py), open it in Jupyter or VS Code, and find the forget
+# bias at which half of the gradient survives ten steps, a hundred, a thousand. The answer is close to the logarithm of
+# the number of steps plus a constant. Why?

@@ -161,7 +161,7 @@ class Library:
         return None
 
     def _newest(self, figure: Figure, seed: int | None, device: str) -> Record | FigureError:
-        keys = records.make_keys(figure, figure.seed if seed is None else seed, device)
+        keys = records.make_keys(figure, seed, device)
         newest = self.store.newest(figure.name, keys)
         if newest is None:
             return FigureError(figure.path, "has no record, and VGDOCS_RUN=never forbids to make one")
@@ -171,7 +171,7 @@ class Library:
         return newest
 
     def _key(self, figure: Figure, seed: int | None, device: str) -> str:
-        return records.make_keys(figure, figure.seed if seed is None else seed, device).script
+        return records.make_keys(figure, seed, device).script
 
 
 def _entry(name: str, figure: Figure | None, outcome: Record | FigureError | None) -> Entry:

@@ -172,14 +172,17 @@ def check_plot(plot: Mapping[str, Any]) -> None:
             raise ValueError(f"draw() puts {points} points into one trace; {MAX_POINTS} is the limit")
 
 
-def make_keys(figure: Figure, seed: int, device: str = "cpu") -> Keys:
-    """The keys of a figure as it stands on disk now. Raises FigureError if a module it imports can't be read."""
+def make_keys(figure: Figure, seed: int | None = None, device: str = "cpu") -> Keys:
+    """The keys of a figure as it stands on disk now, with its own seed unless another is given.
+
+    Raises FigureError if a module that the script imports can't be read.
+    """
     modules = _package_modules(figure)
     bare = ast.Module(body=[n for n in figure.tree.body if not _says_or_draws(n)], type_ignores=[])
     measuring = _digest(
         str(FORMAT),
         figure.name,
-        str(seed),
+        str(figure.seed if seed is None else seed),
         device,
         ast.unparse(bare),
         *(f"{path.name}\0{ast.unparse(_parse(path))}" for path in modules),

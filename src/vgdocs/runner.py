@@ -39,9 +39,17 @@ Progress = Callable[[str, "Record | FigureError", int, int], None]
 
 @dataclass
 class _Task:
+    """One figure to bring up to date."""
+
     figure: Figure
+    seed: int
+    device: str
     keys: Keys
-    measured: Record | None  # what is already measured and only needs drawing and judging
+    known: Record | None  # what is already measured; perhaps it only needs drawing and judging
+
+    @property
+    def done(self) -> bool:
+        return self.known is not None and self.known.keys == self.keys
 
 
 @dataclass
@@ -55,9 +63,8 @@ class _Running:
 
 def current(figure: Figure, store: Store, seed: int | None = None, device: str = "cpu") -> Record | None:
     """The record of a figure as it stands, or None if it has to be measured, drawn or judged first."""
-    keys = make_keys(figure, figure.seed if seed is None else seed, device)
-    record = store.find(figure.name, keys)
-    return record if record and record.keys == keys else None
+    task = _task(figure, store, seed, device)
+    return task.known if task.done else None
 
 
 def run(
@@ -83,8 +90,8 @@ def run(
         except FigureError as error:
             outcomes[figure.name] = error
             continue
-        if task.measured and task.measured.keys == task.keys:
-            outcomes[figure.name] = task.measured
+        if task.known and task.done:
+            outcomes[figure.name] = task.known
         else:
             stale.append(task)
 
@@ -114,19 +121,18 @@ def run(
                     stale.append(task)
                 else:
                     # another build may have measured it while this one waited for the lock
-                    made = store.find(task.figure.name, task.keys)
-                    if made and made.keys == task.keys:
+                    task.known = store.find(task.figure.name, task.keys) or task.known
+                    if task.known and task.done:
                         lock.release()
-                        finish(task, made)
+                        finish(task, task.known)
                     else:
-                        task.measured = made or task.measured
-                        running.append(_start(task, lock, device, seed, limit))
+                        running.append(_start(task, lock, limit))
             ready = wait([r.connection for r in running] + [r.process.sentinel for r in running], POLL)
             for job in list(running):
                 if job.connection in ready or job.process.sentinel in ready or time.monotonic() > job.deadline:
                     running.remove(job)
                     try:
-                        outcome = _collect(job, store, device, seed, limit)
+                        outcome = _collect(job, store, limit)
                         if outcome is None:
                             stale.append(_task(job.task.figure, store, seed, device))
                             continue
@@ -140,8 +146,8 @@ def run(
 
 
 def _task(figure: Figure, store: Store, seed: int | None, device: str) -> _Task:
-    keys = make_keys(figure, figure.seed if seed is None else seed, device)
-    return _Task(figure, keys, store.find(figure.name, keys))
+    keys = make_keys(figure, seed, device)
+    return _Task(figure, figure.seed if seed is None else seed, device, keys, store.find(figure.name, keys))
 
 
 def _acquire(store: Store, figure: Figure) -> BaseFileLock | FigureError | None:
@@ -156,26 +162,25 @@ def _acquire(store: Store, figure: Figure) -> BaseFileLock | FigureError | None:
     return lock
 
 
-def _start(task: _Task, lock: BaseFileLock, device: str, seed: int | None, limit: float) -> _Running:
+def _start(task: _Task, lock: BaseFileLock, limit: float) -> _Running:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     receiver, sender = context.Pipe(duplex=False)
-    figure = task.figure
     job = worker.Job(
-        path=str(figure.path),
-        text=figure.text,
-        seed=figure.seed if seed is None else seed,
-        device=device,
-        measured=task.measured.measured if task.measured else None,
+        path=str(task.figure.path),
+        text=task.figure.text,
+        seed=task.seed,
+        device=task.device,
+        measured=task.known.measured if task.known else None,
     )
-    process = context.Process(target=worker.work, args=(job, sender), name=figure.name, daemon=True)
+    process = context.Process(target=worker.work, args=(job, sender), name=task.figure.name, daemon=True)
     with STARTING, _without_main(), _one_thread_from_the_start():
         process.start()
     sender.close()
     return _Running(task, process, receiver, lock, time.monotonic() + limit)
 
 
-def _collect(job: _Running, store: Store, device: str, seed: int | None, limit: float) -> Record | FigureError | None:
+def _collect(job: _Running, store: Store, limit: float) -> Record | FigureError | None:
     """What became of a process that reported, died or ran out of time; None if its sources changed meanwhile."""
     task, figure = job.task, job.task.figure
     try:
@@ -188,20 +193,20 @@ def _collect(job: _Running, store: Store, device: str, seed: int | None, limit: 
         except (EOFError, OSError):  # nothing was sent, or only a part
             job.process.join(5)
             return FigureError(figure.path, f"died without a word: {_exit(job.process)}")
-        if make_keys(figure, figure.seed if seed is None else seed, device) != task.keys:
+        if make_keys(figure, task.seed, task.device) != task.keys:
             return None
         if error := outcome.get("error"):
             return FigureError(figure.path, error["message"], error["line"], error["details"])
         record = Record(
             name=figure.name,
-            seed=figure.seed if seed is None else seed,
-            device=device,
+            seed=task.seed,
+            device=task.device,
             keys=task.keys,
             measured=outcome["measured"],
             plot=outcome["plot"],
             verdicts=tuple(Verdict(**{**v, "read": tuple(v["read"])}) for v in outcome["verdicts"]),
             versions=versions(figure),
-            seconds=task.measured.seconds if task.measured else outcome["seconds"],
+            seconds=task.known.seconds if task.known else outcome["seconds"],
         )
         try:
             store.save(record)
