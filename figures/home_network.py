@@ -74,7 +74,6 @@ def draw(m: dict) -> go.Figure:
             },
             text=[f"{share:.1e}" for share in shares],
             hovertemplate="layer %{x}: %{text} of the last layer's gradient<extra></extra>",
-            meta={"role": "gradient-scale"},
             showlegend=False,
         )
     middle = [lowest + (UNITS - 1) / 2 for lowest in rows.values()]

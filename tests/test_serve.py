@@ -83,7 +83,7 @@ class Server:
         if hasattr(self, "_watcher"):
             self._watcher.join()
         if self.process.poll() is None:
-            os.kill(self.process.pid, signal.SIGINT)
+            self.process.terminate()  # not SIGINT: what runs in the background of a shell ignores that
         try:
             self.process.wait(20)
         finally:
