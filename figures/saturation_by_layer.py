@@ -29,7 +29,7 @@ EARLY = 60  # epoch at which the top layer is well inside its plateau
 SATURATED = 0.05  # mean activation of a top layer that passes on next to nothing
 
 TOLERANCE = {"top_early": 0.05, "slope_early": 0.05, "slope_at_init": 0.01, "escape": 0.2, "final_accuracy": 0.3}
-WIDER = {"escape": (2.0, "networks differ by tens of epochs"), "final_accuracy": (2.2, "taken while they learn")}
+WIDER = {"escape": (2.0, "networks differ by tens of epochs"), "final_accuracy": (2.5, "taken while they learn")}
 
 
 def layers(x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -130,4 +130,4 @@ def claim_then_it_escapes(m):
     """Around epoch {escape:.0f} the layer has moved out of saturation (mean above 0.08), and at epoch 200 the accuracy
     is {final_accuracy:.2f}."""
     assert 95 < m["escape"] < 195
-    assert 0.45 < m["final_accuracy"] < 0.97
+    assert 0.35 < m["final_accuracy"] < 0.97

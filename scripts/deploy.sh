@@ -18,12 +18,15 @@ git rev-parse --verify --quiet HEAD >/dev/null ||
 [ -n "${SITE_URL-}" ] ||
   echo 'SITE_URL is not set, so canonical links point to localhost; for publishing: SITE_URL=https://... make deploy' >&2
 
+PATH=$(cd "$BIN" && pwd):$PATH # mike starts mkdocs by its name
+export PATH
+
 if [ "$version" = dev ]; then
-  "$BIN"/mike deploy dev
+  mike deploy dev
   # the very first version deployed is what visitors of the bare address get
-  "$BIN"/mike list --json | grep -q '"latest"' || "$BIN"/mike set-default dev
+  mike list --json | grep -q '"latest"' || mike set-default dev
 else
-  "$BIN"/mike deploy --update-aliases "$version" latest
-  "$BIN"/mike set-default latest
+  mike deploy --update-aliases "$version" latest
+  mike set-default latest
 fi
 echo "Version $version stands on the branch gh-pages; look at it with $BIN/mike serve, publish it with git push origin gh-pages"

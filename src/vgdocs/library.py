@@ -131,7 +131,7 @@ class Library:
             raise CitationError(str(error)) from None
 
     def times(self) -> dict[str, float]:
-        """Seconds of measuring by figure, the slowest first."""
+        """Processor seconds of measuring by figure, the slowest first."""
         seconds = {entry.name: entry.record.seconds for entry in self.entries.values() if entry.record}
         return dict(sorted(seconds.items(), key=lambda item: -item[1]))
 

@@ -66,7 +66,7 @@ class Record:
     plot: dict[str, Any]
     verdicts: tuple[Verdict, ...]
     versions: dict[str, str]
-    seconds: float  # measuring alone, without drawing and judging
+    seconds: float  # of the processor, for measuring alone: comparable however busy the machine was
     format: int = FORMAT
     numbers: dict[str, Number] = field(init=False, repr=False, compare=False)
 
