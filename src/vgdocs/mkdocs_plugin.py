@@ -35,6 +35,7 @@ from vgdocs.report import report
 
 log = logging.getLogger("mkdocs.plugins.vgdocs")
 EXTENSION = "vgdocs.markdown"
+PAUSE = 4  # times as long as it took to build the site, before what was measured meanwhile has it built anew
 
 
 class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
@@ -46,6 +47,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
     def __init__(self) -> None:
         self._news = threading.Event()  # something was measured that no build has looked at yet
+        self._began = self._ended = 0.0  # the latest build, by the monotonic clock
         self._signal = Path()
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
@@ -70,6 +72,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
     def on_pre_build(self, *, config: MkDocsConfig) -> None:
         assert self.context
+        self._began = time.monotonic()
         self.context.problems.clear()
         library = self.context.library
         if not self.serving:
@@ -100,6 +103,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         assert self.context
+        self._ended = time.monotonic()
         target = Path(config.site_dir) / "numbers.json"
         target.write_text(json.dumps(self.context.library.summary(), indent=1, ensure_ascii=False), "utf-8")
         paragraphs = report(self.context.library, self.context.problems)
@@ -122,7 +126,9 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
         def progress(name: str, outcome: Record | FigureError, done: int, total: int) -> None:
             log.info("%s %s (%d/%d)", name, "fails" if isinstance(outcome, FigureError) else "is measured", done, total)
-            self._touch()
+            # the server answers no request while it builds, so most of the time it shouldn't
+            if time.monotonic() - self._ended > PAUSE * (self._ended - self._began) > 0:
+                self._touch()
 
         try:
             library.refresh(progress=progress)
