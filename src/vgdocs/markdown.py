@@ -402,7 +402,9 @@ def _data_table(plot: dict[str, Any]) -> str:
         rows = ((name, x, y) for name, points in columns for x, y in zip(*points, strict=True))
     cells = "".join(f'<th scope="col">{_plain(title)}</th>' for title in head)
     body = "".join(f"<tr>{''.join(f'<td>{escape(_cell(v))}</td>' for v in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    # a box that scrolls can be reached by keyboard only if it takes the focus
+    return f'<div class="vg-scroll" tabindex="0" role="region" aria-label="Data of the figure">{table}</div>'
 
 
 def _is_band(trace: dict[str, Any]) -> bool:
