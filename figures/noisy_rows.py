@@ -4,7 +4,8 @@ Handwritten digits, read row by row (8 steps of 8 pixels), then 50 steps of stan
 the rows say has to survive the noise going forward, and the gradient going backward. The forget gate's bias is all that
 differs between the LSTMs: at the start the gates are about sigmoid(bias), and sigmoid(bias)^50 is 2e-7 for bias 1 and
 0.09 for bias 3 (Gers et al. 2000 for the gate; Jozefowicz et al. 2015 for a bias of 1). A bias that fits the
-range to be bridged, not the one that has become the custom, is what Tallec & Ollivier (2018) recommend.
+range to be bridged, not the one that has become the custom, is what Tallec & Ollivier (2018) recommend. It is no
+guarantee: over many seeds a network with bias 3 now and then has not begun to learn when the training ends.
 """
 
 import plotly.graph_objects as go
@@ -83,8 +84,9 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_bias_three_learns(m):
-    """With forget bias 3 every LSTM learns, and the median one ends at an accuracy of {lstm_3.accuracy:.2f}."""
-    assert all(accuracy > 0.5 for accuracy in m["lstm_3"]["accuracies"])
+    """With forget bias 3 at least two LSTMs of three learn, and the median one ends at an accuracy of
+    {lstm_3.accuracy:.2f}."""
+    assert sum(accuracy > 0.5 for accuracy in m["lstm_3"]["accuracies"]) >= 2
     assert 0.65 < m["lstm_3"]["accuracy"] <= 1
 
 
