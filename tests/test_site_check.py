@@ -89,6 +89,7 @@ def test_a_whole_site_passes(site):
         ('data-plot="', 'data-plots="', ["the figure halving has nothing to draw"]),
         ("It is <data ", "It is [[halving.first:.2e]] <data ", ["a marker is left over: [[halving.first:.2e]]"]),
         ("<p>It is", "<p>/// figure | halving</p>\n<p>It is", ["a marker is left over: /// figure | halving"]),
+        ("<p>It is", "<p>/// times</p>\n<p>It is", ["a marker is left over: /// times"]),
         ("<p>It is", '<p class="vg-error">It is wrong</p><p>It is', ["an error box: It is wrong"]),
         ("<p>It is", '<p class="vg-pending">…</p><p>It is', ["a figure that wasn't measured: …"]),
         ("<p>It is", "<pre>[[halving.last]]</pre><p>It is", []),  # code is how it is written about

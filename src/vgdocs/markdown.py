@@ -60,6 +60,7 @@ class Context:
     page: str = ""
     problems: list[Problem] = field(default_factory=list)
     refreshes: bool = False  # whether each conversion brings the records up to date itself
+    seen: list[tuple[str, int]] | None = None  # the scripts' state when it last did
 
     def report(self, message: str, text: str = "") -> None:
         self.problems.append(Problem(self.page, text, message))
@@ -115,9 +116,9 @@ class _Refresh(Preprocessor):
     def run(self, lines: list[str]) -> list[str]:
         if self.context.refreshes:
             state = _state(self.context.library.folder)
-            if state != getattr(self.context, "seen", None):
+            if state != self.context.seen:
                 self.context.library.refresh()
-                self.context.seen = state  # type: ignore[attr-defined]
+                self.context.seen = state
         return lines
 
 

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup, Tag
 
 from vgdocs.citations import Citation, Scanner, pages
 
-LEFTOVER = re.compile(r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|numbers)\b.*", re.MULTILINE)
+LEFTOVER = re.compile(r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|numbers|times)\b.*", re.MULTILINE)
 GENERATED = ".vg-finding, .vg-meta, .vg-all-numbers"  # holds numbers that no page's source cites
 CODE = "pre, code, script, style, template"
 
