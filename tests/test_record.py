@@ -229,6 +229,47 @@ class TestKeys:
         path.write_text(f"{path.read_text()}\nHALF = 0.25\n")
         assert (keys.now().measure != before.measure) is stale
 
+    @pytest.mark.parametrize(
+        ("statement", "stale"),
+        [
+            ("from vgdocs.wide import HALF", {"norms"}),
+            ("from vgdocs.wide.norms import HALF", {"norms"}),
+            ("from vgdocs import wide", {"__init__", "norms", "probe"}),
+            ("import vgdocs.wide", {"__init__", "norms", "probe"}),
+        ],
+    )
+    def test_what_it_uses_of_a_package_makes_it_stale(self, keys, statement, stale):
+        """A name that the package passes on is followed to where it comes from; the rest of it doesn't matter."""
+        package = keys.folder / "wide"
+        package.mkdir()
+        files = {
+            "__init__": "from vgdocs.wide.norms import HALF\nfrom vgdocs.wide.probe import Probe\n",
+            "norms": "HALF = 0.5\n",
+            "probe": "class Probe:\n    pass\n",
+        }
+        for name, text in files.items():
+            (package / f"{name}.py").write_text(text)
+        keys.edit("from vgdocs.outer import HALF", statement)
+        before = keys.now()
+        found = set()
+        for name, text in files.items():
+            (package / f"{name}.py").write_text(f"{text}\nMORE = 1\n")
+            if keys.now().measure != before.measure:
+                found.add(name)
+            (package / f"{name}.py").write_text(text)
+        assert found == stale
+
+    def test_a_package_that_takes_a_name_from_elsewhere_makes_it_stale(self, keys):
+        package = keys.folder / "wide"
+        package.mkdir()
+        for name in ("norms", "other"):
+            (package / f"{name}.py").write_text("HALF = 0.5\n")
+        (package / "__init__.py").write_text("from vgdocs.wide.norms import HALF\n")
+        keys.edit("from vgdocs.outer import HALF", "from vgdocs.wide import HALF")
+        before = keys.now()
+        (package / "__init__.py").write_text("from vgdocs.wide.other import HALF\n")
+        assert keys.now().measure != before.measure
+
     def test_a_data_file_named_in_the_script_makes_it_stale(self, keys):
         before = keys.now()
         (keys.path.parent / "table.csv").write_text("1,3\n")
@@ -251,6 +292,7 @@ class TestKeys:
         assert keys.now() == before
 
     def test_the_environment_is_that_of_the_libraries_imported(self, keys, monkeypatch):
+        monkeypatch.setattr(records, "_installed", records._installed.__wrapped__)  # which remembers
         before = keys.now()
         monkeypatch.setattr(records.importlib.metadata, "version", lambda name: "9.9")
         after = keys.now()

@@ -15,10 +15,11 @@ import importlib.metadata
 import json
 import math
 import platform
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,17 @@ from vgdocs.figure import Figure, FigureError
 from vgdocs.numbers import Number
 
 FORMAT = 1  # counted up when what a record holds changes meaning
+SEAL = ',"digest":"'  # what a record ends with, so that one flipped digit doesn't pass for a measurement
 TRACE_TYPES = (
     "bar",
     "pie",
     "scatter",
 )  # what the site's Plotly bundle draws; it fails on others without a word
 MAX_POINTS = 2000  # in one trace; a page carries its figures' data
+FILE = re.compile(r"(?=[^\n\0]*\.)[^\n\0]{1,199}")  # what may be a file's name
 PACKAGE = Path(__file__).parent
+# where a module and its distribution differ in name; to look through all installed ones takes half of a warm build
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
 @dataclass(frozen=True)
@@ -76,16 +81,20 @@ class Record:
     def to_json(self) -> str:
         content = asdict(self)
         del content["numbers"]
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return seal(json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
     @classmethod
     def from_json(cls, text: str) -> Record:
         """Read a record back; raises ValueError for anything that `to_json` didn't write."""
+        content = text.rpartition(SEAL)[0] + "}"
+        if text != seal(content):
+            raise ValueError("its digest is another: it was changed after it was written")
         try:
-            content = json.loads(text)
+            content = json.loads(content)
             content["keys"] = Keys(**content["keys"])
             content["verdicts"] = tuple(Verdict(**{**v, "read": tuple(v["read"])}) for v in content["verdicts"])
             record = cls(**content)
+            _check_types(record)
             check_measured(record.measured)
             check_plot(record.plot)
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -93,6 +102,20 @@ class Record:
         if record.format != FORMAT:
             raise ValueError(f"a record of format {record.format}, not {FORMAT}")
         return record
+
+
+def _check_types(record: Record) -> None:
+    told = (text for v in record.verdicts for text in (v.name, v.message, *v.read))
+    texts = [record.name, record.device, *asdict(record.keys).values(), *record.versions.values(), *told]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(record.plot["layout"], dict):
+        raise TypeError("something in it has another type")
+    if not all(isinstance(number, int | float) for number in (record.seed, record.seconds)):
+        raise TypeError("a number has another type")
+
+
+def seal(text: str) -> str:
+    """A JSON object with its digest as last item."""
+    return f'{text[:-1]}{SEAL}{_digest(text)}"}}'
 
 
 class Measured(Mapping[str, Any]):
@@ -177,16 +200,15 @@ def make_keys(figure: Figure, seed: int | None = None, device: str = "cpu") -> K
 
     Raises FigureError if a module that the script imports can't be read.
     """
-    modules = _package_modules(figure)
-    bare = ast.Module(body=[n for n in figure.tree.body if not _says_or_draws(n)], type_ignores=[])
+    script, modules = _sources(figure)
     measuring = _digest(
         str(FORMAT),
         figure.name,
         str(figure.seed if seed is None else seed),
         device,
-        ast.unparse(bare),
-        *(f"{path.name}\0{ast.unparse(_parse(path))}" for path in modules),
-        *(_digest_bytes(path) for path in _data_files(figure, modules)),
+        script.measuring,
+        *(f"{path.relative_to(PACKAGE).as_posix()}\0{module.code}" for path, module in modules.items()),
+        *(_digest_bytes(path) for path in _data_files({figure.path: script, **modules})),
     )
     whole = _digest(measuring, figure.text)
     return Keys(measuring, _digest(json.dumps(versions(figure), sort_keys=True)), whole)
@@ -194,19 +216,113 @@ def make_keys(figure: Figure, seed: int | None = None, device: str = "cpu") -> K
 
 def versions(figure: Figure) -> dict[str, str]:
     """The versions of Python and of each library that the script, or a vgdocs module it imports, imports."""
-    imported = {"plotly", "torch"}
-    for tree in [figure.tree, *(_parse(path) for path in _package_modules(figure))]:
-        imported |= {name.partition(".")[0] for name, _ in _imports(tree)}
+    script, modules = _sources(figure)
+    named = (module for source in (script, *modules.values()) for module, _, _ in source.imports)
+    imported = {"plotly", "torch", *(module.partition(".")[0] for module in named)}
     found = {"python": platform.python_version()}
     for module in sorted(imported - set(sys.stdlib_module_names) - {"vgdocs"}):
-        for distribution in _distributions().get(module, [])[:1]:
-            found[distribution.lower()] = importlib.metadata.version(distribution)
+        found.update(_installed(module))
     return found
 
 
-@lru_cache
-def _distributions() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
+def code(figure: Figure) -> list[str]:
+    """The code of a script and of each vgdocs module that it imports, without comments."""
+    script, modules = _sources(figure)
+    return [script.code, *(module.code for module in modules.values())]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the keys take from one file's text."""
+
+    tree: ast.Module
+    imports: tuple[tuple[str, str, int], ...]  # module, name taken from it or nothing, and line
+    files: tuple[str, ...]  # strings that may name a file
+
+    @cached_property
+    def code(self) -> str:
+        return ast.unparse(self.tree)
+
+    @cached_property
+    def measuring(self) -> str:
+        """The code without what can't change the numbers: prose, drawing, claims, tolerances."""
+        return ast.unparse(ast.Module([node for node in self.tree.body if not _says_or_draws(node)], []))
+
+
+@lru_cache(maxsize=1024)
+def _source(text: str, path: str) -> _Source:
+    tree = ast.parse(text, filename=path)
+    imports: list[tuple[str, str, int]] = []
+    files = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += ((alias.name, "", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            imports += ((node.module, alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and FILE.fullmatch(node.value):
+            files.append(node.value)
+    return _Source(tree, tuple(imports), tuple(files))
+
+
+def _sources(figure: Figure) -> tuple[_Source, dict[Path, _Source]]:
+    """A script, and by their paths the vgdocs modules that it imports, directly or through others."""
+    script = _source(figure.text, str(figure.path))
+    modules: dict[Path, _Source] = {}
+    queue = [(figure.path, script)]
+    while queue:
+        origin, source = queue.pop()
+        for module, name, line in source.imports:
+            for path in _package_files(module, name):
+                if path in modules:
+                    continue
+                try:
+                    modules[path] = _source(path.read_text(encoding="utf-8"), str(path))
+                except SyntaxError as error:
+                    raise FigureError(origin, f"imports {_dotted(path)}, which isn't Python: {error}", line) from None
+                queue.append((path, modules[path]))
+    return script, dict(sorted(modules.items()))
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(("vgdocs", *path.relative_to(PACKAGE).with_suffix("").parts))
+
+
+def _package_files(module: str, name: str) -> Iterator[Path]:
+    """The files below vgdocs that `import module`, or `from module import name`, depends on.
+
+    A name that a package only passes on is followed to where it comes from: who measures a norm doesn't depend on
+    how the package next door prints a table.
+    """
+    package, *parts = module.split(".")
+    if package != "vgdocs" or not (parts or name):
+        return
+    base = PACKAGE.joinpath(*parts)
+    whole = base / "__init__.py"
+    passed_on = _source(whole.read_text("utf-8"), str(whole)).imports if name and whole.is_file() else ()
+    origin = next((origin for origin, passed, _ in passed_on if passed == name), None)
+    if origin:
+        yield from _package_files(origin, name)
+    else:
+        within = [base / f"{name}.py", base / name / "__init__.py"] if name else []
+        found = [path for path in within if path.is_file()]
+        yield from found or (path for path in (base.with_suffix(".py"), whole) if parts and path.is_file())
+
+
+def _data_files(sources: Mapping[Path, _Source]) -> list[Path]:
+    """Files named by a string in one of the sources, relative to the file that names them."""
+    named = {origin.parent / file for origin, source in sources.items() for file in source.files}
+    return sorted(path for path in named if path.is_file())
+
+
+@cache
+def _installed(module: str) -> dict[str, str]:
+    """The distribution under a module's name with its version; empty if there is none."""
+    name = DISTRIBUTIONS.get(module, module)
+    try:
+        return {name.lower(): importlib.metadata.version(name)}
+    except importlib.metadata.PackageNotFoundError:
+        others = importlib.metadata.packages_distributions().get(module, [])
+        return {name.lower(): importlib.metadata.version(name) for name in others[:1]}
 
 
 def _says_or_draws(node: ast.stmt) -> bool:
@@ -217,54 +333,6 @@ def _says_or_draws(node: ast.stmt) -> bool:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return all(isinstance(t, ast.Name) and t.id in ("TOLERANCE", "WIDER") for t in targets)
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Each imported module's dotted name and line; for `from a import b` both a and a.b."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            yield node.module, node.lineno
-            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
-
-
-def _package_modules(figure: Figure) -> list[Path]:
-    """The files of the vgdocs modules that a script imports, directly or through others."""
-    found: set[Path] = set()
-    queue = [(figure.path, figure.tree)]
-    while queue:
-        origin, tree = queue.pop()
-        for name, line in _imports(tree):
-            package, _, module = name.partition(".")
-            if package != "vgdocs" or not module:
-                continue
-            path = PACKAGE / f"{module.replace('.', '/')}.py"
-            if path.is_file() and path not in found:
-                found.add(path)
-                try:
-                    queue.append((path, _parse(path)))
-                except SyntaxError as error:
-                    raise FigureError(origin, f"imports {name}, which isn't Python: {error}", line) from None
-    return sorted(found)
-
-
-def _data_files(figure: Figure, modules: list[Path]) -> list[Path]:
-    """Files named by a string in the script or in a module it imports, relative to the file that names them."""
-    found = set()
-    for origin, tree in [(figure.path, figure.tree), *((path, _parse(path)) for path in modules)]:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < 200:
-                if "." not in node.value or "\n" in node.value or "\0" in node.value:
-                    continue
-                path = origin.parent / node.value
-                if path.is_file():
-                    found.add(path)
-    return sorted(found)
-
-
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
 def _digest(*parts: str) -> str:
