@@ -111,6 +111,6 @@ assert full > 100 * direct, "most of it takes the other paths"
 # The full gradient is orders of magnitude larger than what the highway carries, and still far too small
 # to learn from. The remedy is the forget bias, and what it costs is shown in [Gates](../solutions/gates.md).
 #
-# **Try it yourself.** Download [this page's source](lstm_memory.py), open it in Jupyter or VS Code, and find the forget
-# bias at which half of the gradient survives ten steps, a hundred, a thousand. The answer is close to the logarithm of
-# the number of steps plus a constant. Why?
+# **Try it yourself.** Download [this page as a notebook](lstm_memory.ipynb), open it in Jupyter or VS Code, and find
+# the forget bias at which half of the gradient survives ten steps, a hundred, a thousand. The answer is close to the
+# logarithm of the number of steps plus a constant. Why?

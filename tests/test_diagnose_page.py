@@ -1,0 +1,61 @@
+"""What docs/diagnose.md shows as code runs and says what the page says it does; its thresholds are the code's."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vgdocs import diagnosis
+from vgdocs.gradients import record
+
+PAGE = (Path(__file__).parent.parent / "docs/diagnose.md").read_text(encoding="utf-8")
+FENCES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def states():
+    """The names there are after each fence, run one after the other as a reader does who pastes them all."""
+    import torch
+
+    torch.manual_seed(0)
+    names: dict = {}
+    found = []
+    for number, code in enumerate(FENCES, start=1):
+        exec(compile(code, f"fence {number} of diagnose.md", "exec"), names)
+        found.append(dict(names))
+    return found
+
+
+def test_every_fence_runs(states):
+    assert len(states) == len(FENCES) == 4
+
+
+def test_the_ten_lines_find_what_the_page_says(states):
+    (finding,) = diagnosis.diagnose(states[0]["probe"].record).findings
+    assert (finding.symptom, finding.cause) == ("vanishing", "initialisation")
+
+
+def test_the_ten_lines_are_about_ten():
+    assert sum(bool(line.strip()) for line in FENCES[0].splitlines()) <= 13
+
+
+def test_a_probe_in_training_sees_the_first_and_the_last_step(states):
+    assert len(states[1]["probe"].record.steps) == 40
+    assert {trace.name.partition(", ")[2] for trace in states[1]["figure"].data} == {"step 0", "step 39"}
+
+
+def test_the_recurrent_network_vanishes_in_time(states):
+    found = [(f.symptom, f.cause) for f in diagnosis.diagnose(states[2]["probe"].record).findings]
+    assert ("vanishing", "recurrence") in found
+
+
+def test_the_plain_way_leaves_no_hook_behind(states):
+    assert len(states[3]["outputs"]) == 21
+    assert not any(module._forward_hooks for module in states[3]["model"].modules())
+
+
+def test_the_thresholds_are_those_of_the_code():
+    named = re.findall(r"^\| `([A-Z_]+) = ([\d.e-]+)`", PAGE, re.MULTILINE)
+    assert len(named) == 5
+    for name, value in named:
+        assert float(value) == getattr(diagnosis, name, None) == getattr(record, name, float(value))
