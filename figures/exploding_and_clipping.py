@@ -26,7 +26,7 @@ CLIP = 1.0  # largest norm of the gradient, over all weights
 EPOCHS = 30  # of 23 steps with 64 digits each
 LOGGED = [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45, 70, 100, 150, 220, 330, 480, 690]  # steps
 WIDER = {"gradient_at_start": (5.0, "random networks of this depth and width differ by that much")}
-TOLERANCE = {"accuracy": 0.05, "accuracy.lo": 0.05, "accuracy.hi": 0.05, "steps_clipped": 0.05}
+TOLERANCE = {"accuracy": 0.1, "steps_clipped": 0.05}
 
 
 def network(generator: torch.Generator) -> nn.Sequential:

@@ -32,24 +32,24 @@ WIDER = {
 }
 
 
-def gradient_norms(width: int, seed: int) -> list[float]:
+def gradient_norms(width: int, seed: int, device: str) -> list[float]:
     """Norms of dL/dz, first layer to last, over that of the last."""
     generator = torch.Generator().manual_seed(seed)
-    h, v = torch.randn(2, 1, width, generator=generator, dtype=torch.float64)  # (1, width)
+    h, v = torch.randn(2, 1, width, generator=generator, dtype=torch.float64).to(device)  # (1, width)
     z = []
     for _ in range(DEPTH):
-        W = weight(width, width, "he", generator, torch.float32).double()  # drawn in float32: twice as fast
+        W = weight(width, width, "he", generator, torch.float32).to(device).double()  # drawn in float32: twice as fast
         z.append((h @ W.T).requires_grad_())
         h = torch.relu(z[-1])
     norms = norms_of_gradients((h * v).sum(), z)
     return [norm / norms[-1] for norm in norms]
 
 
-def measure(seed: int = SEED) -> dict:
+def measure(seed: int = SEED, device: str = "cpu") -> dict:
     """By width: the profile of the gradient, its typical value at the first layer and its spread over networks."""
     m: dict = {"profile": {}, "typical": {}, "log_variance": {}}
     for width in WIDTHS:
-        profiles = [gradient_norms(width, s) for s in derive_seeds(seed, REPLICAS)]
+        profiles = [gradient_norms(width, s, device) for s in derive_seeds(seed, REPLICAS)]
         first = [profile[0] for profile in profiles]
         m["profile"][f"width_{width}"] = band([profile[::-1][::DRAWN] for profile in profiles])  # last layer first
         m["typical"][f"width_{width}"] = statistics.median(first)

@@ -25,7 +25,8 @@ RATE = 1e-3  # Adam's learning rate
 
 NAMES = {"plain": "plain", "residual": "residual"}
 ROLES = {"residual": "healthy"}
-TOLERANCE = {"test": 0.2, "training": 0.2}
+# eighty plain layers hardly learn: there, chance decides
+TOLERANCE = {"test": 0.2, "training": 0.2, "test.plain_80": 1.0, "training.plain_80": 1.0, "gradient_ratio": 0.01}
 WIDER = {
     "test.plain_80": (3.3, "some networks stay at chance, others begin to learn"),
     "training.plain_80": (3.3, "some networks stay at chance, others begin to learn"),

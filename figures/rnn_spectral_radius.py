@@ -24,20 +24,20 @@ CITED = [0.9, 1.1, 1.5]  # spectral radii whose rates are numbers of their own
 INPUTS = {"tiny": 0.01, "unit": 1.0}  # standard deviation of each unit's input
 
 
-def left_after(activation: str, rho: float, scale: float, seed: int) -> float:
+def left_after(activation: str, rho: float, scale: float, seed: int, device: str) -> float:
     """What is left of the gradient with respect to the pre-activations after STEPS - 1 steps back."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw_normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    W = rho * torch.linalg.qr(draw_normal(HIDDEN, HIDDEN))[0]  # (hidden, hidden)
-    x = scale * draw_normal(STEPS, BATCH, HIDDEN).requires_grad_()  # (T, batch, hidden)
-    h, z = torch.zeros(BATCH, HIDDEN, dtype=torch.float64), []
+    W = rho * torch.linalg.qr(draw_normal(HIDDEN, HIDDEN))[0].to(device)  # (hidden, hidden)
+    x = scale * draw_normal(STEPS, BATCH, HIDDEN).to(device).requires_grad_()  # (T, batch, hidden)
+    h, z = torch.zeros(BATCH, HIDDEN, dtype=torch.float64, device=device), []
     for x_t in x:
         z.append(h @ W.T + x_t)
         h = ACTIVATIONS[activation](z[-1])
-    return ratio(norms_of_gradients((h * draw_normal(BATCH, HIDDEN)).sum(), z))
+    return ratio(norms_of_gradients((h * draw_normal(BATCH, HIDDEN).to(device)).sum(), z))
 
 
 def name(rho: float) -> str:
@@ -45,15 +45,15 @@ def name(rho: float) -> str:
     return f"at_{rho}".replace(".", "_")
 
 
-def measure(seed: int = SEED) -> dict:
+def measure(seed: int = SEED, device: str = "cpu") -> dict:
     """The factor per step back of each network over RHO, measured and predicted."""
     seeds = derive_seeds(seed, REPLICAS)
     per_step = 1 / (STEPS - 1)
-    left = [left_after("linear", rho, 1.0, seeds[0]) for rho in RHO]
+    left = [left_after("linear", rho, 1.0, seeds[0], device) for rho in RHO]
     m = {"linear": [r**per_step for r in left]}
     m |= {"linear_left_at_0_9": left[RHO.index(0.9)], "linear_left_at_1_1": left[RHO.index(1.1)]}
     for size, scale in INPUTS.items():
-        rates = [[left_after("tanh", rho, scale, s) ** per_step for rho in RHO] for s in seeds]  # (seeds, rho)
+        rates = [[left_after("tanh", rho, scale, s, device) ** per_step for rho in RHO] for s in seeds]  # (seeds, rho)
         profiles = [gradient_profile(torch.tanh, STEPS, rho**2, scale**2, scale**2) for rho in RHO]
         m[size] = {"rates": band(rates), "theory": [p[0] ** per_step for p in profiles]}
         m[size] |= {name(rho): band([r[RHO.index(rho)] for r in rates]) for rho in CITED}

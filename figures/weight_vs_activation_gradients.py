@@ -30,23 +30,23 @@ WIDER = {
 }
 
 
-def norms(init: str, seed: int) -> tuple[list[float], list[float]]:
+def norms(init: str, seed: int, device: str) -> tuple[list[float], list[float]]:
     """Norms of dL/dz and of dL/dW, first layer to last."""
     generator = torch.Generator().manual_seed(seed)
-    h, v = torch.randn(2, BATCH, WIDTH, generator=generator, dtype=torch.float64)
+    h, v = torch.randn(2, BATCH, WIDTH, generator=generator, dtype=torch.float64).to(device)
     weights, z = [], []
     for _ in range(DEPTH):
-        weights.append(weight(WIDTH, WIDTH, init, generator).requires_grad_())
+        weights.append(weight(WIDTH, WIDTH, init, generator).to(device).requires_grad_())
         z.append(h @ weights[-1].T)  # (batch, width)
         h = torch.relu(z[-1])
     both = norms_of_gradients((h * v).sum(), z + weights)
     return both[:DEPTH], both[DEPTH:]
 
 
-def measure(seed: int = SEED) -> dict:
+def measure(seed: int = SEED, device: str = "cpu") -> dict:
     """Both gradients by layer over the last layer's, what the first layer has, and Xavier's dL/dW over He's."""
     seeds = derive_seeds(seed, REPLICAS)
-    measured = {init: [norms(init, s) for s in seeds] for init in INITS}
+    measured = {init: [norms(init, s, device) for s in seeds] for init in INITS}
     m: dict = {"dz": {}, "dW": {}, "pre_activations": {}}
     for init, networks in measured.items():
         m["dz"][init] = band([[norm / dz[-1] for norm in dz] for dz, _ in networks])

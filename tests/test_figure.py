@@ -146,3 +146,11 @@ class TestFind:
 )
 def test_suggestions(name, names, expected):
     assert suggest(name, names) == expected
+
+
+def test_a_figure_that_takes_a_device(project):
+    measure = 'def measure(seed: int = SEED, device: str = "cpu"):\n    return {}\n'
+    assert project.figure(measure=measure).takes_device
+    assert not project.figure().takes_device
+    with pytest.raises(FigureError, match="has no default"):
+        project.figure(measure=measure.replace(' = SEED, device: str = "cpu"', ", device"))

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from vgdocs import runner
 from vgdocs import store as stores
 from vgdocs.figure import FigureError, read
-from vgdocs.record import Record
+from vgdocs.record import Record, make_keys
 from vgdocs.runner import run
 from vgdocs.store import Store
 
@@ -141,8 +140,8 @@ def test_what_was_printed_is_shown(outcomes):
 def test_a_figure_that_hangs_is_stopped(project):
     project.script("hangs", **measuring("import time; time.sleep(600)"))
     figures = [read(project.figures / f"{name}.py") for name in ("hangs", "halving")]
-    made = run(figures, Store(project.root / "store"), time_limit=2.0, jobs=2)
-    assert str(made["hangs"]) == "figures/hangs.py: hangs: stopped after 2 s"
+    made = run(figures, Store(project.root / "store"), time_limit=5.0, jobs=2)
+    assert str(made["hangs"]) == "figures/hangs.py: hangs: stopped after 5 s"
     assert isinstance(made["halving"], Record)
 
 
@@ -281,7 +280,8 @@ class TestOnlyWhatIsStale:
         project.script(**measuring(body, head))
         library = project.library()
         assert library.entries["halving"].record.measured["text"] == "new"
-        assert runner.current(library.entries["halving"].figure, library.store)
+        figure = library.entries["halving"].figure
+        assert library.store.find("halving", make_keys(figure)).keys == make_keys(figure)
 
     def test_a_failure_with_data_that_changed_meanwhile_is_tried_again(self, project):
         data = project.figures / "table.csv"
@@ -398,6 +398,23 @@ def test_a_process_is_single_threaded_and_knows_nothing_of_its_caller(project):
     m = project.library().entries["halving"].record.measured
     assert (m["threads"], m["cuda"], m["deterministic"], m["pytest"]) == (1, "", True, False)
     assert "pytest" not in m["main"]
+
+
+@pytest.mark.parametrize("word", ["optim", "sgd"])
+def test_what_is_slow_to_load_is_loaded_where_a_script_calls_for_it(project, word):
+    body = f'"{word}"; import sys; return {{"loaded": int("torch._dynamo" in sys.modules)}} | {LAST}'
+    project.script(**measuring(body))
+    subprocess.run([sys.executable, "-m", "vgdocs", "run"], cwd=project.root, check=True, capture_output=True)
+    assert project.library(run=False).entries["halving"].numbers["loaded"] == (word == "optim")
+
+
+def test_warming_up_loads_everything_before_a_figure_is_there(project):
+    body = f'import sys; return {{"loaded": int("torch._dynamo" in sys.modules)}} | {LAST}'
+    project.script(**measuring(body))
+    code = "from pathlib import Path; from vgdocs import runner; from vgdocs.library import Library; "
+    code += "runner.warm_up(); Library(Path()).refresh()"
+    subprocess.run([sys.executable, "-c", code], cwd=project.root, check=True)
+    assert project.library(run=False).entries["halving"].numbers["loaded"] == 1
 
 
 def test_a_record_is_one_line_of_json(project):

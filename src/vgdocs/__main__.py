@@ -1,17 +1,22 @@
-"""The command line: vgdocs run | show | new | numbers | check."""
+"""The command line: vgdocs run | show | new | numbers | diff | check | explore."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
+from vgdocs import drift
+from vgdocs.explore_cli import explore
+from vgdocs.figure import find
 from vgdocs.library import CitationError, Library
 from vgdocs.numbers import fill
 from vgdocs.progress import bar
 from vgdocs.report import report, site_scanner
+from vgdocs.runner import share
 
 SKELETON = '''"""One sentence that says what this figure finds.
 
@@ -50,6 +55,15 @@ def claim_the_gradient_falls_with_each_link(m):
 '''
 
 
+def _read_shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise click.BadParameter("the second share of four is 2/4")
+    return int(match[1]), int(match[2])
+
+
 class Failed(click.ClickException):
     """An error told in full, with exit code 1."""
 
@@ -74,12 +88,22 @@ def cli(context: click.Context, root: Path) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--seed", "seeds", type=int, multiple=True, help="Measure with this seed; may be repeated.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Figures at a time; as many as there are cores.")
+@click.option("--shard", callback=_read_shard, metavar="I/N", help="Measure only the I-th of N equal shares.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="On a GPU, the figures that can.")
 @click.pass_obj
-def run(library: Library, names: tuple[str, ...], seeds: tuple[int, ...], jobs: int | None) -> None:
+def run(
+    library: Library,
+    names: tuple[str, ...],
+    seeds: tuple[int, ...],
+    jobs: int | None,
+    shard: tuple[int, int] | None,
+    device: str,
+) -> None:
     """Measure the figures named, or all, and run their claims."""
+    chosen = _choose(library, names, shard, device)
     failures = []
     for seed in seeds or (None,):
-        _refresh(library, names or None, seed=seed, jobs=jobs)
+        _refresh(library, chosen, seed=seed, jobs=jobs, device=device)
         heading = "" if seed is None else f"with seed {seed}: "
         failures += [f"{heading}{paragraph}" for paragraph in report(library)]
         click.echo(f"{heading}{_total(library)}")
@@ -139,12 +163,17 @@ def new(library: Library, name: str) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the content of the site's numbers.json.")
 @click.option("--slowest", is_flag=True, help="Print the measuring times, slowest first, as shares of the whole.")
+@click.option("--accept", is_flag=True, help="Write what moved, is new or gone to tests/numbers.json.")
 @click.pass_obj
-def numbers(library: Library, names: tuple[str, ...], as_json: bool, slowest: bool) -> None:
+def numbers(library: Library, names: tuple[str, ...], as_json: bool, slowest: bool, accept: bool) -> None:
     """Print every number that pages can cite."""
     _refresh(library, names or None)
     failures = report(library)
-    if as_json:
+    if accept:
+        if failures:
+            raise Failed("\n\n".join([*failures, "Nothing is accepted while figures or claims fail."]))
+        _accept(library, names or None)
+    elif as_json:
         click.echo(json.dumps(library.summary(), indent=1, ensure_ascii=False))
     elif slowest:
         _echo_times(library.times())
@@ -154,6 +183,24 @@ def numbers(library: Library, names: tuple[str, ...], as_json: bool, slowest: bo
                 click.echo(f"{entry.name}.{name} = {value!r}")
     if failures:
         raise Failed("\n\n".join(failures))
+
+
+@cli.command()
+@click.argument("old")
+@click.argument("new")
+@click.pass_context
+def diff(context: click.Context, old: str, new: str) -> None:
+    """Compare the numbers of two numbers.json files, built sites or deployed versions (1.0, REF:PATH).
+
+    Exits with 1 if a number moved beyond its tolerance, is new or gone, like diff.
+    """
+    try:
+        changes = drift.compare(drift.load(old, context.obj.root), drift.load(new, context.obj.root))
+    except drift.DriftError as error:
+        raise click.UsageError(str(error)) from None
+    if changes:
+        click.echo(drift.text_table(changes))
+        context.exit(1)
 
 
 @cli.command()
@@ -169,12 +216,54 @@ def check(library: Library, site: Path) -> None:
     click.echo(f"{site}: every figure and number is where its page cites it")
 
 
-def _refresh(library: Library, names: object, *, seed: int | None = None, jobs: int | None = None) -> None:
+def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | None, device: str) -> list[str] | None:
+    """The figures to measure; None stands for all that there are."""
+    if not shard and device == "cpu":
+        return list(names) or None
+    figures, errors = find(library.folder)
+    chosen = list(names) or [*figures, *errors]
+    if device != "cpu":
+        able = [name for name in chosen if name in figures and figures[name].takes_device]
+        unable = sorted(set(names) & figures.keys() - set(able))
+        if unable or not able:
+            raise Failed(f"{', '.join(unable) or 'Nothing here'} can't run on {device}: its measure() takes no device")
+        chosen = able
+    if shard:
+        known = _accepted(library)["figures"]
+        chosen = share(chosen, *shard, {name: figure.get("seconds", 1.0) for name, figure in known.items()})
+    return chosen
+
+
+def _refresh(
+    library: Library,
+    names: Iterable[str] | None,
+    *,
+    seed: int | None = None,
+    jobs: int | None = None,
+    device: str = "cpu",
+) -> None:
     try:
         with bar() as progress:
-            library.refresh(names, seed=seed, jobs=jobs, progress=progress)  # type: ignore[arg-type]
+            library.refresh(names, seed=seed, device=device, jobs=jobs, progress=progress)
     except CitationError as error:
         raise Failed(str(error)) from None
+
+
+def _accepted(library: Library) -> drift.Content:
+    path = library.root / drift.ACCEPTED
+    try:
+        return drift.load(str(path), library.root) if path.exists() else {"figures": {}}
+    except drift.DriftError as error:
+        raise Failed(str(error)) from None
+
+
+def _accept(library: Library, names: tuple[str, ...] | None) -> None:
+    path, old = library.root / drift.ACCEPTED, _accepted(library)
+    new = library.summary()
+    changes = [c for c in drift.compare(old, new) if names is None or c.figure in names]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(drift.accept(old, new, changes), indent=1) + "\n", encoding="utf-8")
+    click.echo(drift.text_table(changes) if changes else "No number moved beyond its tolerance.")
 
 
 def _total(library: Library) -> str:
@@ -191,6 +280,8 @@ def _echo_times(times: dict[str, float]) -> None:
         click.echo(f"{seconds:7.2f} s  {seconds / total:6.1%}  {name}")
     click.echo(f"{total:7.2f} s  in all, on one core")
 
+
+cli.add_command(explore)
 
 if __name__ == "__main__":
     cli()

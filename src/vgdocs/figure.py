@@ -59,6 +59,11 @@ class Figure:
     def name(self) -> str:
         return self.path.stem
 
+    @property
+    def takes_device(self) -> bool:
+        """Whether it can be measured on a GPU too: its `measure` takes a device then."""
+        return _takes_device(_functions(self.tree))
+
     def source(self, function: str) -> str:
         """The text of one of the script's functions, decorators and all.
 
@@ -90,10 +95,13 @@ def read(path: Path) -> Figure:
         raise FigureError(path, f"the docstring's first line isn't one whole sentence: {title!r}", 1)
 
     functions = _functions(tree)
-    _check_function(path, functions, "measure", ["seed"], "measure(seed: int = SEED) -> dict")
+    device = ', device: str = "cpu"' if _takes_device(functions) else ""
+    arguments, form = ["seed", *(["device"] if device else [])], f"measure(seed: int = SEED{device})"
+    _check_function(path, functions, "measure", arguments, f"{form} -> dict")
     _check_function(path, functions, "draw", ["m"], "draw(m: dict) -> go.Figure")
-    if not functions["measure"].args.defaults:
-        raise FigureError(path, "measure's seed has no default: measure(seed: int = SEED)", functions["measure"].lineno)
+    if len(functions["measure"].args.defaults) < len(arguments):
+        message = f"measure's {arguments[0]} has no default: {form}"
+        raise FigureError(path, message, functions["measure"].lineno)
 
     claims = []
     for name, node in functions.items():
@@ -155,6 +163,10 @@ def suggest(name: str, names: Iterable[str]) -> str:
 
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def _takes_device(functions: dict[str, ast.FunctionDef]) -> bool:
+    return "measure" in functions and "device" in [a.arg for a in functions["measure"].args.args]
 
 
 def _check_function(

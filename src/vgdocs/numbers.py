@@ -32,7 +32,10 @@ def format_number(value: Number, spec: str = "") -> Formatted:
     if isinstance(value, int) and spec in ("", ","):
         digits = format(value, spec)
     else:
-        digits = format(value, spec or DEFAULT_SPEC)
+        try:
+            digits = format(value, spec or DEFAULT_SPEC)
+        except OverflowError:  # of an integer that no float holds
+            raise ValueError(f"the number has too many digits for the format {spec!r}") from None
     mantissa, _, exponent = digits.lower().partition("e")
     mantissa = mantissa.replace("-", "−")
     power = str(int(exponent or 0))

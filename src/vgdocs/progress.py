@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from vgdocs.figure import FigureError
 from vgdocs.record import Record
-from vgdocs.runner import Progress
+
+if TYPE_CHECKING:
+    from vgdocs.runner import Progress
 
 
 @contextlib.contextmanager

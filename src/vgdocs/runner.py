@@ -16,8 +16,9 @@ import threading
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
@@ -25,12 +26,18 @@ from filelock import BaseFileLock, Timeout
 
 from vgdocs import worker
 from vgdocs.figure import Figure, FigureError
-from vgdocs.record import Keys, Record, Verdict, make_keys, versions
+from vgdocs.record import Keys, Record, Verdict, code, make_keys, versions
 from vgdocs.store import Store, StoreError
 
 TIME_LIMIT = 300.0  # seconds a figure may take before it counts as hanging; VGDOCS_TIME_LIMIT overrides
-# what takes seconds to load, once rather than in each figure; torch's optimisers load the second
-PRELOAD = ["torch", "torch._dynamo", "sklearn.datasets", "sklearn.model_selection", "plotly.graph_objects"]
+# what takes seconds to load is loaded once, not in each figure, if one of the scripts has the word that calls for it
+PRELOAD = {
+    "torch": "torch",
+    "torch._dynamo": "optim",  # torch's optimisers load it
+    "sklearn.datasets": "sklearn",
+    "sklearn.model_selection": "sklearn",
+    "plotly.graph_objects": "plotly",
+}
 POLL = 0.2  # seconds between looks at a figure that another build is measuring
 STARTING = threading.Lock()  # held while the environment is dressed up for a process that starts
 
@@ -61,10 +68,20 @@ class _Running:
     deadline: float
 
 
-def current(figure: Figure, store: Store, seed: int | None = None, device: str = "cpu") -> Record | None:
-    """The record of a figure as it stands, or None if it has to be measured, drawn or judged first."""
-    task = _task(figure, store, seed, device)
-    return task.known if task.done else None
+def share(names: Iterable[str], index: int, count: int, seconds: Mapping[str, float]) -> list[str]:
+    """What machine `index` of `count` (from 1) measures: the same on each of them, and about equally long.
+
+    The figure that takes longest goes first, always to the machine with the least to do; one whose `seconds` aren't
+    known counts as an average one.
+    """
+    average = sum(seconds.values()) / len(seconds) if seconds else 1.0
+    shares: list[list[str]] = [[] for _ in range(count)]
+    loads = [0.0] * count
+    for name in sorted(names, key=lambda name: (-seconds.get(name, average), name)):
+        least = loads.index(min(loads))
+        shares[least].append(name)
+        loads[least] += seconds.get(name, average)
+    return shares[index - 1]
 
 
 def run(
@@ -95,6 +112,7 @@ def run(
         else:
             stale.append(task)
 
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_to_load(stale))
     total = len(stale)
     done = 0
     limit = time_limit or float(os.environ.get("VGDOCS_TIME_LIMIT", TIME_LIMIT))
@@ -145,9 +163,21 @@ def run(
     return outcomes
 
 
+def warm_up() -> None:
+    """Load what takes seconds, in the background, before there is a figure to measure; `mkdocs serve` has the time."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
+    with STARTING, _without_main(), _one_thread_from_the_start():
+        forkserver.ensure_running()
+
+
 def _task(figure: Figure, store: Store, seed: int | None, device: str) -> _Task:
     keys = make_keys(figure, seed, device)
     return _Task(figure, figure.seed if seed is None else seed, device, keys, store.find(figure.name, keys))
+
+
+def _to_load(tasks: Iterable[_Task]) -> list[str]:
+    text = "\n".join({part for task in tasks for part in code(task.figure)})
+    return [module for module, word in PRELOAD.items() if word in text]
 
 
 def _acquire(store: Store, figure: Figure) -> BaseFileLock | FigureError | None:
@@ -164,7 +194,6 @@ def _acquire(store: Store, figure: Figure) -> BaseFileLock | FigureError | None:
 
 def _start(task: _Task, lock: BaseFileLock, limit: float) -> _Running:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
     receiver, sender = context.Pipe(duplex=False)
     job = worker.Job(
         path=str(task.figure.path),

@@ -150,8 +150,11 @@ def _use_one_thread(device: str) -> None:
     """One thread a figure: accuracies move with the number of threads, and many figures run at once."""
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it CUDA's matrix products aren't deterministic
     import torch
 
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ScriptError(f"can't be measured on {device}: PyTorch {torch.__version__} finds none on this machine")
     torch.set_num_threads(1)
     # use_deterministic_algorithms says the same, but loads torch's compiler
     torch.set_deterministic_debug_mode("warn")
