@@ -8,7 +8,7 @@ SEEDS := 101 102 103 104 105 106 107 108 109 110 # that no claim was tuned on
 export NO_MKDOCS_2_WARNING := 1 # Material's notice about its own future, at each start
 
 .DEFAULT_GOAL := help
-.PHONY: help serve build test check-all lint format deploy clean
+.PHONY: help serve build offline speed test check-all lint format deploy clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -19,6 +19,15 @@ serve: $(VENV)/.site ## measure the figures and serve the site on http://localho
 build: $(VENV)/.site ## build the site strictly into site/ and check it
 	$(BIN)/mkdocs build --strict
 	$(BIN)/vgdocs check site
+
+offline: $(VENV)/.site ## build a copy of the site to unzip and open without a server: build/offline.zip
+	rm -rf build/offline build/offline.zip
+	OFFLINE=true VERSIONS=false SITE_URL= $(BIN)/mkdocs build --strict --site-dir build/offline/vanishing-gradient
+	$(BIN)/python -m zipfile -c build/offline.zip build/offline/vanishing-gradient
+	@echo "build/offline.zip is ready; open index.html in the folder that it unpacks to"
+
+speed: $(VENV)/.test ## measure every page: bytes, paints, shifts, Lighthouse; ARGUMENTS="--help" tells more
+	$(BIN)/python scripts/speed.py $(ARGUMENTS)
 
 test: $(VENV)/.test ## measure the figures and run all tests but the slow ones
 	$(BIN)/vgdocs run
@@ -41,7 +50,7 @@ deploy: $(VENV)/.site ## publish a version on the branch gh-pages: make deploy V
 	@BIN=$(BIN) sh scripts/deploy.sh "$(VERSION)"
 
 clean: ## remove the built site and all measurements
-	rm -rf site .vgdocs
+	rm -rf site build .vgdocs
 
 $(VENV)/.site: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the site's tools (PyTorch among them; this takes a minute or two) ..."

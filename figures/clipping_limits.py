@@ -95,7 +95,7 @@ def draw(m: dict) -> go.Figure:
         fig.add_scatter(x=layers, y=m[kind]["after"]["median"], **clipped)
     fig.update_xaxes(title="layer")
     fig.update_yaxes(title="‖∂L/∂W‖ of the layer's weights", type="log", exponentformat="power")
-    return fig
+    return fig.update_layout(height=480)  # for its legend
 
 
 def claim_one_factor_for_all_layers(m):

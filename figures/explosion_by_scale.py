@@ -98,7 +98,7 @@ def draw(m: dict) -> go.Figure:
         )
     fig.update_xaxes(title="layers gone back from the last")
     fig.update_yaxes(title="‖∂L/∂z‖ relative to the last layer", type="log", exponentformat="power")
-    return fig
+    return fig.update_layout(height=480)  # for its legend
 
 
 def claim_growth_is_as_predicted(m):

@@ -74,7 +74,7 @@ def draw(m: dict) -> go.Figure:
     fig.add_traces(band_traces(m["layer"], m["boundary"], "boundary"))
     fig.update_xaxes(title="layer", tickvals=m["layer"])
     fig.update_yaxes(title="‖∂ loss term / ∂W‖ of the layer", type="log", exponentformat="power")
-    return fig
+    return fig.update_layout(height=480)  # for its legend
 
 
 def claim_the_equation_outweighs_the_boundary(m):

@@ -121,7 +121,7 @@ def draw(m: dict) -> go.Figure:
         )
     fig.update_xaxes(title="initialisation; above the bars: ‖∂L/∂z‖, first / last layer")
     fig.update_yaxes(title="accuracy on test images", range=[0, 1.1])
-    return fig.update_layout(barmode="group")
+    return fig.update_layout(barmode="group", height=460)
 
 
 def claim_at_three_layers_both_train(m):

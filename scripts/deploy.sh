@@ -18,8 +18,13 @@ git rev-parse --verify --quiet HEAD >/dev/null ||
 [ -n "${SITE_URL-}" ] ||
   echo 'SITE_URL is not set, so canonical links point to localhost; for publishing: SITE_URL=https://... make deploy' >&2
 
+[ "$version" = dev ] || [ -f "docs/about/releases/$version.json" ] ||
+  echo "docs/about/releases/$version.json is missing, so the changelog cannot tell which numbers changed:" \
+    "cp tests/numbers.json docs/about/releases/$version.json, and commit it" >&2
+
 PATH=$(cd "$BIN" && pwd):$PATH # mike starts mkdocs by its name
-export PATH
+VGDOCS_POSTERS=${VGDOCS_POSTERS:-require} # what is published has its figures, also without JavaScript
+export PATH VGDOCS_POSTERS
 
 if [ "$version" = dev ]; then
   mike deploy dev
@@ -29,4 +34,17 @@ else
   mike deploy --update-aliases "$version" latest
   mike set-default latest
 fi
+# Hosts answer an address that is in no version with the page at the root; a release's leads into the latest version.
+missing=$(git rev-parse --verify --quiet "gh-pages:$version/404.html" || true)
+if [ "$version" != dev ] && [ -n "$missing" ]; then
+  GIT_INDEX_FILE=$(git rev-parse --absolute-git-dir)/index-of-404
+  export GIT_INDEX_FILE
+  git read-tree gh-pages
+  git update-index --add --cacheinfo "100644,$missing,404.html"
+  git update-ref refs/heads/gh-pages \
+    "$(git commit-tree -p gh-pages -m "Take the page of $version for what is not found" "$(git write-tree)")"
+  rm -f "$GIT_INDEX_FILE"
+  unset GIT_INDEX_FILE
+fi
+
 echo "Version $version stands on the branch gh-pages; look at it with $BIN/mike serve, publish it with git push origin gh-pages"

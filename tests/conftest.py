@@ -139,7 +139,7 @@ def own_environment(request):
     """The engine's tests see none of the caller's settings; a module of tests of the real figures does."""
     with pytest.MonkeyPatch.context() as patch:
         if not getattr(request.module, "REAL_FIGURES", False):
-            for name in ("VGDOCS_STORE", "VGDOCS_RUN", "VGDOCS_TIME_LIMIT", "VGDOCS_JOBS", "IPYTHONDIR"):
+            for name in [name for name in os.environ if name.startswith("VGDOCS_")] + ["IPYTHONDIR"]:
                 patch.delenv(name, raising=False)
         yield
 

@@ -28,6 +28,7 @@ def deploy(folder: Path, version: str) -> tuple[int, str]:
 def repository(project) -> Path:
     project.edit(project.root / "mkdocs.yml", "  - vgdocs\n", "  - vgdocs\n  - mike\n")
     (project.root / ".gitignore").write_text(".vgdocs/\nsite/\n")
+    (project.root / "docs/404.html").write_text("<h1>Nothing here</h1>\n")
     git(project.root, "init", "--quiet", "--initial-branch=main")
     return project.root
 
@@ -73,9 +74,12 @@ def test_releases_and_the_state_of_development(repository):
     code, output = deploy(repository, "1.0")
     assert code == 0, output
     assert "SITE_URL is not set" in output
+    assert "cp tests/numbers.json docs/about/releases/1.0.json" in output
     assert set(git(repository, "ls-tree", "--name-only", "gh-pages").split()) >= {"dev", "1.0", "latest"}
     assert 'url=latest/"' in git(repository, "show", "gh-pages:index.html")
     assert '"halving"' in git(repository, "show", "gh-pages:1.0/numbers.json")
+    assert git(repository, "show", "gh-pages:404.html") == git(repository, "show", "gh-pages:1.0/404.html")
+    assert not git(repository, "status", "--porcelain")  # neither the index nor the folder was touched
 
     code, output = deploy(repository, "dev")
     assert code == 0, output

@@ -159,7 +159,7 @@ class TestFigure:
         assert not soup_of(convert("/// figure | halving\n///\n")[0]).select("script")
 
     def test_its_options(self, convert):
-        html, problems = convert("/// figure | halving\n    code: measure, draw\n    height: 300\n///\n")
+        html, problems = convert("/// figure | halving\n    code: measure, draw\n///\n")
         soup = soup_of(html)
         assert problems == []
         assert [summary.get_text() for summary in soup.select(".vg-code summary")] == [
@@ -167,17 +167,21 @@ class TestFigure:
             "The code of draw",
         ]
         assert soup.select(".vg-code pre")[0].get_text().startswith("def measure(seed: int = SEED) -> dict:\n    left")
-        assert soup.select_one(".vg-plot")["style"] == "--vg-height: 300px"
 
-    @pytest.mark.parametrize(
-        ("rows", "option", "style"),
-        [(1, "", None), (2, "", "--vg-height: 560px"), (3, "", "--vg-height: 840px"), (2, "300", "--vg-height: 300px")],
-    )
-    def test_panels_above_one_another_need_height(self, project, rows, option, style):
+    def test_notes_in_words(self, project):
+        """A measured list of strings, which may hold anything."""
+        project.edit(project.figures / "halving.py", '"first":', '"said": {"why": ["a <b>", "c"]}, "first":')
+        html, problems = project.convert("/// figure | halving\n    notes: said.why\n///\n")
+        assert problems == []
+        (notes,) = soup_of(html).select(".vg-notes")
+        assert notes.summary.get_text() == "2 notes"
+        assert [item.get_text() for item in notes.select("li")] == ["a <b>", "c"]
+
+    @pytest.mark.parametrize(("rows", "style"), [(1, None), (2, "--vg-height: 28rem"), (3, "--vg-height: 42rem")])
+    def test_panels_above_one_another_need_height(self, project, rows, style):
         body = f"from plotly.subplots import make_subplots\n    fig = make_subplots(rows={rows}, cols=2)"
         project.script(draw=f"def draw(m: dict) -> go.Figure:\n    {body}\n    return fig.add_scatter(y=m['left'])\n")
-        options = f"    height: {option}\n" if option else ""
-        html, _ = project.convert(f"/// figure | halving\n{options}///\n")
+        html, _ = project.convert("/// figure | halving\n///\n")
         assert soup_of(html).select_one(".vg-plot").get("style") == style
 
     @pytest.mark.parametrize(
@@ -193,8 +197,12 @@ class TestFigure:
                 ["halving.py has no function 'mesure'; did you mean measure?"],
             ),
             (
-                "/// figure | halving\n    height: tall\n///",
-                ["a figure's height is a number of pixels, not 'tall'"],
+                "/// figure | halving\n    notes: left\n///",
+                ["halving measures no list of strings 'left'"],
+            ),
+            (
+                "/// figure | halving\n    notes: missing.list\n///",
+                ["halving measures no list of strings 'missing.list'"],
             ),
             (
                 "/// figure | halving\n\nThe caption.\n\nThe rest of the page.",
@@ -211,7 +219,7 @@ class TestFigure:
     )
     def test_misuse_is_told_and_shown(self, convert, text, problems):
         html, found = convert(text)
-        no_block = "this is no block: a figure takes a name, the options code and height, and a closing ///"
+        no_block = "this is no block: a figure takes a name, the options code and notes, and a closing ///"
         assert found == [no_block if problem == "NO BLOCK" else problem for problem in problems]
         assert soup_of(html).select(".vg-error[role=alert]")
 

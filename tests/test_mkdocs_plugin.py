@@ -6,6 +6,9 @@ import sys
 
 import pytest
 from bs4 import BeautifulSoup
+from mkdocs.config import load_config
+
+from vgdocs import mkdocs_plugin
 
 PAGE = """\
 # Page
@@ -21,6 +24,16 @@ Caption with [[halving.first]].
 
 FAILS = 'def claim_it_grows(m):\n    """It grows to {last:.1e}."""\n    assert m["last"] > m["first"]\n'
 RAISES = "def measure(seed: int = SEED) -> dict:\n    raise ValueError('no such layer')\n"
+
+LINKING = """\
+# %% [markdown]
+# # A lab
+#
+# Back [home](../index.md).
+
+# %%
+print(6 * 7)
+"""
 
 LABS = """\
   - mkdocs-jupyter:
@@ -81,7 +94,7 @@ def test_all_that_is_wrong_is_told_in_one_summary(project):
         "figures/dies.py: died without a word: exit code 3",
         "figures/empty.py: two scripts are named empty: again/empty.py and empty.py; pages find them by name",
         "figures/failing.py:23: claim_it_grows fails on this measurement",
-        "docs/blocks.md:3: this is no block: a figure takes a name, the options code and height, and a closing ///",
+        "docs/blocks.md:3: this is no block: a figure takes a name, the options code and notes, and a closing ///",
         "docs/open.md:3: the block of the figure failing isn't closed by ///",
         "docs/part/other.md:5: halving measures no number 'lst'; did you mean last or first?",
         "docs/part/other.md:6: there is no figure 'havling'; did you mean halving or failing?",
@@ -178,3 +191,42 @@ def test_a_lab_that_works_shows_its_figure_for_the_loader(project):
     assert code == 0, output
     (plot,) = BeautifulSoup(project.html("labs/plot"), "html.parser").select(".vg-plot[data-plot]")
     assert json.loads(plot["data-plot"])["data"][0]["type"] == "scatter"
+
+
+def test_a_lab_can_be_downloaded_as_a_notebook(project):
+    project.edit(project.root / "mkdocs.yml", "  - vgdocs\n", f"  - vgdocs\n{LABS}")
+    project.edit(project.root / "mkdocs.yml", "site_name:", "site_url: https://example.org/site/\nsite_name:")
+    (project.docs / "labs").mkdir()
+    (project.docs / "labs/one.py").write_text(LINKING)
+    assert project.mkdocs("build", "--strict")[0] == 0
+    page = BeautifulSoup(project.html("labs/one"), "html.parser")
+    (link,) = page.select("h1 + .vg-download a[download]")
+    text = (project.site / "labs/one" / link["href"]).read_text()
+    cells = json.loads(text)["cells"]
+    assert [cell["cell_type"] for cell in cells] == ["markdown", "code"]
+    assert cells[1]["source"] == ["print(6 * 7)"]
+    # read elsewhere, it still leads back to the site
+    assert "[home](https://example.org/site/)" in "".join(cells[0]["source"])
+    assert page.select_one('a[href="../../"]')
+    project.mkdocs("build", "--strict")
+    assert (project.site / "labs/one/one.ipynb").read_text() == text, "two builds differ"
+
+
+@pytest.mark.parametrize("name", ["theory.py", "gradients/part.py"])
+def test_a_change_in_vgdocs_makes_the_labs_run_again(project, monkeypatch, name):
+    """Also in a package of it: the labs' cache has another name then."""
+    package = project.root / "package"
+    (package / name).parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(mkdocs_plugin, "__file__", str(package / "mkdocs_plugin.py"))
+
+    def cache(text: str) -> str:
+        (package / name).write_text(text)
+        project.edit(project.root / "mkdocs.yml", "  - vgdocs\n", f"  - vgdocs\n{LABS}")
+        config = load_config(str(project.root / "mkdocs.yml"))
+        project.edit(project.root / "mkdocs.yml", LABS, "")
+        config.plugins.on_config(config)
+        return config.plugins["mkdocs-jupyter"].config["cache_dir"]
+
+    first = cache("x = 1\n")
+    assert cache("x = 1\n") == first
+    assert cache("x = 2\n") != first

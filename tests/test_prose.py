@@ -37,7 +37,7 @@ EXEMPT = [
     re.compile(r"(?<!\\)\$[^$\n]+(?:\n[^$\n]+)?\$"),
     re.compile(r"(?P<ticks>`+).+?(?P=ticks)", re.DOTALL),
     re.compile(r"\[\[[^\[\]]+\]\]"),
-    re.compile(r"^/{3,}.*$|^[ \t]+(?:code|height):.*$", re.MULTILINE),
+    re.compile(r"^/{3,}.*$|^[ \t]+(?:code|notes):.*$", re.MULTILINE),
     re.compile(r"<[^<>]+>"),
     re.compile(r"\{:?\s*[#.][^{}\n]*\}"),  # an attribute list
     re.compile(r"\b(?:sections?|equations?|eqs?\.|tables?|figures?|chapter|version|Python|§)\s?\d+(?:\.\d+)*", re.I),
@@ -76,7 +76,7 @@ def typed_numbers(text: str) -> list[tuple[int, str]]:
         ("It reached 28 % there.", ["28 %"]),
         ("It is 30 times smaller, tenfold or 10-fold.", ["30 times", "10-fold"]),
         ("| layer | 0.41 |", ["0.41"]),
-        ("A caption.\n\n/// figure | x\n    height: 520\n\nLeft: 0.41.\n///", ["0.41"]),
+        ("A caption.\n\n/// figure | x\n    code: measure\n\nLeft: 0.41.\n///", ["0.41"]),
         ("Thirty layers of width 128 in 1997, 20 of them.", []),
         ("With $0.25^n$ and `0.41` and $$\n0.41\n$$\n", []),
         ("```\n0.41\n```", []),

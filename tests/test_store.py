@@ -157,3 +157,26 @@ def test_one_lock_a_figure(store):
             pass
     other.acquire(timeout=0)
     other.release()
+
+
+class TestDerived:
+    def made(self, store, source: str = "x = 1") -> tuple[str, int]:
+        """What is derived, and how often it had to be made."""
+        calls = []
+        return store.derived("code", source, lambda text: calls.append(text) or f"<b>{text}</b>"), len(calls)
+
+    def test_it_is_made_once_for_each_text(self, store):
+        assert [self.made(store), self.made(store)] == [("<b>x = 1</b>", 1), ("<b>x = 1</b>", 0)]
+        assert self.made(store, "x = 2") == ("<b>x = 2</b>", 1)
+
+    @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"\xff", lambda data: b""])
+    def test_a_damaged_one_is_made_again(self, store, damage):
+        self.made(store)
+        (path,) = store.folder.rglob("*.html")
+        path.write_bytes(damage(path.read_bytes()))
+        assert [self.made(store), self.made(store)] == [("<b>x = 1</b>", 1), ("<b>x = 1</b>", 0)]
+
+    def test_where_nothing_can_be_kept_it_is_made_each_time(self, tmp_path):
+        (tmp_path / "store").write_text("")
+        store = Store(tmp_path / "store")
+        assert [self.made(store), self.made(store)] == [("<b>x = 1</b>", 1)] * 2

@@ -1,6 +1,7 @@
 /* Draws the figures, shows where a number comes from, saves a figure's data.
  * A figure arrives as <div class="vg-plot" data-plot='{"data": [...], "layout": {...}}'> and says nothing about
- * colours or fonts: those are the tokens of vg.css, so that one figure serves both themes. What a trace means stands
+ * colours or fonts: those are the tokens of vg.css, so that one figure serves both themes. In it lies its poster, drawn
+ * by this very script at build; hover, tap or focus puts the live figure in its place. What a trace means stands
  * in its `meta`: "vanishing", "healthy", "exploding", "theory", "reference", or {"role": one of them, "band": true}.
  */
 (() => {
@@ -9,6 +10,7 @@
 
   // Relative to this file: that holds under any sub-path, in each archived version and after instant navigation.
   const BUNDLE = new URL("vendor/plotly-basic.min.js", document.currentScript.src);
+  const EXPLORER = new URL("explore.js", document.currentScript.src);
   const NUMBERS = new URL("../about/numbers/", document.currentScript.src); // the page of all numbers
   const TYPES = ["scatter", "bar", "pie"]; // anything else the bundle draws as a scatter, without a word
   const ROLES = ["vanishing", "healthy", "exploding", "theory", "reference"];
@@ -18,7 +20,8 @@
     vanishing: ["triangle-down", "triangle-down-open"], exploding: ["triangle-up", "triangle-up-open"],
     healthy: ["circle", "circle-open"], other: ["circle", "square", "diamond", "cross", "x", "star"],
   };
-  const NARROW = 480, TOUCH = matchMedia("(hover: none)").matches; // px; phones
+  const NARROW = 24; // rem; as in vg.css, where it chooses between the two posters
+  const TOUCH = matchMedia("(hover: none)").matches;
 
   const isObject = value => value !== null && typeof value === "object" && !Array.isArray(value);
   /** One object from several; the later ones overrule. */
@@ -37,9 +40,14 @@
   /** The tokens that hold inside `scope`. */
   function readTheme(scope = document.body) {
     const css = getComputedStyle(scope), token = name => css.getPropertyValue(`--vg-${name}`).trim();
-    const list = name => token(name).split(/\s+/), ramps = { other: list("categories"), scale: list("scale") };
-    for (const role of ROLES) ramps[role] = list(`${role}-ramp`);
-    return { token, ramps };
+    const list = name => {
+      const colors = [token(name)];
+      for (let next = 2, color; (color = token(`${name}-${next}`)); next++) colors.push(color);
+      return colors;
+    };
+    const ramps = { other: list("category"), scale: list("scale") };
+    for (const role of ROLES) ramps[role] = list(role);
+    return { token, ramps, rem: parseFloat(getComputedStyle(document.documentElement).fontSize) };
   }
 
   const roleOf = ({ meta }) => [meta, meta?.role].find(role => ROLES.includes(role)) ?? "other";
@@ -87,19 +95,21 @@
   }
 
   /** A figure may overrule what is called `own`; what is `fixed` is the theme's alone. */
-  function paintLayout(layout, data, { token, ramps }, width) {
-    const font = { family: token("sans"), size: width < NARROW ? 12 : 13, color: token("ink-2") };
-    const small = { ...font, size: 12 }, faint = token("ink-3"), clear = "rgba(0,0,0,0)";
+  function paintLayout(layout, data, { token, ramps, rem }, width) {
+    const narrow = width < NARROW * rem, size = rem / 20; // text grows with the page's own
+    const font = { family: token("sans"), size: size * (narrow ? 12 : 13), color: token("ink-2") };
+    const small = { ...font, size: size * 12 }, faint = token("ink-3"), clear = "rgba(0,0,0,0)";
     const colorscale = ramps.scale.map((color, i) => [i / (ramps.scale.length - 1), color]);
     const curves = data.filter(trace => !isBand(trace)), few = curves.length > 1 && curves.length < 7;
-    const together = few && width >= NARROW && curves.every(trace => trace.mode?.includes("lines"));
+    const together = few && !narrow && curves.every(trace => trace.mode?.includes("lines"));
     const own = {
       margin: { l: 8, r: 12, t: 14, b: 8 }, bargap: 0.25, dragmode: TOUCH ? false : "zoom",
       legend: { orientation: "h", x: 0, xref: "container", y: 0, yref: "container", yanchor: "bottom" },
       hovermode: together ? "x unified" : "closest",
     };
     const fixed = {
-      font, paper_bgcolor: clear, plot_bgcolor: clear, colorway: ramps.other, autosize: true,
+      font, paper_bgcolor: clear, plot_bgcolor: clear, colorway: ramps.other,
+      autosize: true, height: undefined, // the page has taken the figure's own into account
       legend: { font, bgcolor: clear, tracegroupgap: 0 },
       hoverlabel: { bgcolor: token("surface"), bordercolor: token("rule"), font: small, namelength: -1 },
       modebar: { bgcolor: clear, color: faint, activecolor: token("accent") },
@@ -134,88 +144,129 @@
     document.body.append(make("style", { id: "plotly.js-style-global" }), script);
   }));
 
-  const widths = new Map(); // of each figure that is drawn or about to be
+  const paint = ({ data, layout = {}, frames }, width, theme = readTheme()) =>
+    ({ data: paintTraces(data, theme), layout: paintLayout(layout, data, theme, width), frames });
+
+  const stages = new Map(); // of each figure that is live or about to be: what Plotly draws in, and its width
   const resizes = new ResizeObserver(entries => entries.forEach(entry => refit(entry.target)));
+  // What has no poster is drawn when it comes near.
   const approaches = new IntersectionObserver(
     entries => entries.forEach(entry => entry.isIntersecting && draw(entry.target)), { rootMargin: "800px 0px" });
 
   async function draw(element) {
     approaches.unobserve(element);
-    if (widths.has(element)) return;
-    widths.set(element, element.clientWidth);
+    if (stages.has(element)) return;
+    const stage = make("div", { className: "vg-live" });
+    stages.set(element, { stage, width: element.clientWidth });
     try {
-      const { data, layout = {}, frames } = JSON.parse(element.dataset.plot);
-      const stranger = data.find(trace => !TYPES.includes(trace.type ?? "scatter"));
-      if (stranger) throw new Error(`the bundle has no traces of type ${stranger.type}`);
-      const Plotly = await loadPlotly(), theme = readTheme();
+      const Plotly = await loadPlotly();
       if (!element.isConnected) return; // the reader has moved on
-      const painted = paintLayout(layout, data, theme, element.clientWidth);
-      await Plotly.newPlot(element, { data: paintTraces(data, theme), layout: painted, frames, config: {
+      const drawn = element.dataset.plot, plot = JSON.parse(drawn);
+      const stranger = plot.data.find(trace => !TYPES.includes(trace.type ?? "scatter"));
+      if (stranger) throw new Error(`the bundle has no traces of type ${stranger.type}`);
+      element.append(stage); // over the poster, and invisible until it is whole
+      await Plotly.newPlot(stage, { ...paint(plot, element.clientWidth), config: {
         displaylogo: false, showSendToCloud: false, displayModeBar: TOUCH ? false : "hover",
         modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
         toImageButtonOptions: { format: "svg", filename: element.closest("[data-figure]")?.dataset.figure ?? "figure" },
       } });
       // An image cannot hold buttons, a group can. Of the drawing itself a screen reader needs the name alone.
       Object.assign(element, { role: "group", ariaLabel: element.ariaLabel ?? "Plot" });
-      element.querySelectorAll("svg.main-svg").forEach(svg => (svg.ariaHidden = "true"));
+      stage.querySelectorAll("svg.main-svg").forEach(svg => (svg.ariaHidden = "true"));
+      element.classList.add("vg-is-live");
+      element.querySelectorAll(".vg-poster").forEach(poster => poster.remove());
       resizes.observe(element);
+      if (element.dataset.plot !== drawn) show(element, JSON.parse(element.dataset.plot)); // asked for meanwhile
     } catch (error) {
       console.error("vg: a figure could not be drawn:", error);
+      if (element.querySelector(".vg-poster")) return stage.remove(), stages.delete(element); // it says nearly as much
       element.replaceChildren(make("strong", {}, "This figure could not be drawn"), make("pre", {}, error.message));
       Object.assign(element, { role: "alert", className: "vg-plot vg-error" });
     }
   }
 
+  /** Draws a plot into an element, or another one in its place: for pages whose plots depend on the reader. */
+  async function show(element, plot) {
+    element.dataset.plot = JSON.stringify(plot);
+    if (!element.classList.contains("vg-is-live")) return draw(element); // which reads the latest when it comes to it
+    await window.Plotly.react(stages.get(element).stage, paint(plot, element.clientWidth));
+  }
+
   /** Paints again from the present state, so that a zoom or a hidden trace stays as the reader left it. */
   function repaint(element, theme) {
-    if (!element.data) return; // waits for the bundle, or failed
-    const layout = paintLayout(element.layout, element.data, theme, element.clientWidth);
-    window.Plotly.react(element, paintTraces(element.data, theme), layout);
+    const { stage } = stages.get(element);
+    if (stage.data) window.Plotly.react(stage, paint(stage, element.clientWidth, theme)); // else it waits for the bundle
   }
-  const repaintAll = theme => widths.forEach((_, element) => repaint(element, theme));
+  const repaintAll = theme => stages.forEach((_, element) => repaint(element, theme));
 
   function refit(element) {
-    const before = widths.get(element), now = element.clientWidth;
+    if (!stages.has(element)) return; // it left the page with its last change of size still to be told
+    const state = stages.get(element), before = state.width, now = element.clientWidth, theme = readTheme();
     if (!now || before === now) return; // inside a closed tab or box, or not resized at all
-    widths.set(element, now);
-    if (before < NARROW !== now < NARROW) repaint(element, readTheme());
-    window.Plotly.Plots.resize(element);
+    state.width = now;
+    if (before < NARROW * theme.rem !== now < NARROW * theme.rem) repaint(element, theme);
+    window.Plotly.Plots.resize(state.stage);
+  }
+
+  for (const event of ["pointerover", "focusin", "click"]) {
+    document.addEventListener(event, ({ target, pointerType }) => {
+      if (event === "pointerover" && pointerType === "touch") return; // a finger that scrolls by; a tap is a click
+      const element = target.closest?.(".vg-plot[data-plot]");
+      if (element) draw(element);
+    });
   }
 
   // ---- Numbers and data ----------------------------------------------------------------------------------------
   const NUMBER = "data.vg-number[role=button]";
   function explain(number) {
     const { figure, number: name } = number.dataset, shown = `fig-${figure}`;
-    const href = document.getElementById(shown) ? `#${shown}` : `${NUMBERS}#${figure}`;
+    // a copy for the file system has other addresses than a site
+    const links = [...document.querySelectorAll(".md-nav a")].map(link => link.href.split("#")[0]);
+    const numbers = links.find(link => /\/about\/numbers(\/|\.html)$/.test(link)) ?? NUMBERS;
+    const href = document.getElementById(shown) ? `#${shown}` : `${numbers}#${figure}`;
     const source = make("span", {}, "measured by ", make("a", { href }, `${figure}.${name}`));
     const box = make("span", { className: "vg-popover", popover: "auto", role: "dialog", ariaLabel: "Measured value" },
       make("output", {}, number.getAttribute("value")), source);
     number.after(box); // right behind the number, so that Tab leads from one into the other
+    // Told after the click that closes the box has come through: that click opens no other.
     box.addEventListener("toggle", ({ newState }) => {
-      number.ariaExpanded = String(newState === "open");
-      if (newState === "closed") box.remove();
+      if (newState === "open") return;
+      number.ariaExpanded = "false";
+      box.remove();
     });
     box.showPopover();
+    number.ariaExpanded = "true";
     const at = number.getBoundingClientRect(), { offsetWidth: width, offsetHeight: height, style } = box;
     const below = at.bottom + height + 8 < innerHeight;
     style.left = `${scrollX + Math.max(8, Math.min(at.left, document.body.clientWidth - width - 8))}px`;
     style.top = `${scrollY + (below ? at.bottom + 6 : at.top - height - 6)}px`;
   }
 
-  function saveCsv(figure) {
+  function csvOf(figure) {
     const text = cell => cell.querySelector("data[value]")?.getAttribute("value") ?? cell.textContent.trim();
     const quote = value => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
     const rows = [...figure.querySelector(".vg-data table").rows];
-    const csv = rows.map(row => [...row.cells].map(cell => quote(text(cell))).join(",") + "\r\n");
-    const href = URL.createObjectURL(new Blob(csv, { type: "text/csv" }));
-    make("a", { href, download: `${figure.dataset.figure}.csv` }).click();
+    return rows.map(row => [...row.cells].map(cell => quote(text(cell))).join(",") + "\r\n").join("");
+  }
+
+  /** All that is drawn, bands and theory too, as Plotly takes it. */
+  function jsonOf(figure) {
+    const plot = figure.querySelector(".vg-plot");
+    return JSON.stringify({ figure: figure.dataset.figure, finding: plot.ariaLabel, ...JSON.parse(plot.dataset.plot) });
+  }
+
+  function save(figure, format) {
+    const text = { csv: csvOf, json: jsonOf }[format](figure), type = { csv: "text/csv", json: "application/json" }[format];
+    const href = URL.createObjectURL(new Blob([text], { type }));
+    make("a", { href, download: `${figure.dataset.figure}.${format}` }).click();
     setTimeout(() => URL.revokeObjectURL(href), 1000);
   }
 
   document.addEventListener("click", ({ target }) => {
     const number = target.closest(NUMBER);
     if (number?.ariaExpanded === "false") explain(number); // the browser closes what was open
-    if (target.closest("button.vg-csv")) saveCsv(target.closest("figure.vg-figure"));
+    const button = target.closest("button.vg-save");
+    if (button) save(button.closest("figure.vg-figure"), button.value);
   });
   document.addEventListener("keydown", event => {
     if (!["Enter", " "].includes(event.key) || !event.target.closest?.(NUMBER)) return;
@@ -224,15 +275,48 @@
   });
 
   // ---- Pages come and go ---------------------------------------------------------------------------------------
+  /** What scrolls in its own box takes the focus, so that the arrow keys scroll it. */
+  const boxes = new ResizeObserver(entries => {
+    for (const { target: box } of entries) {
+      box.scrollWidth > box.clientWidth ? (box.tabIndex = 0) : box.removeAttribute("tabindex");
+    }
+  });
+  const BOXES = ["pre > code", ".md-typeset__scrollwrap", "div.arithmatex", ".vg-output > pre"];
+
+  /** What Material leaves out for screen readers. */
+  function name() {
+    // buttons on code, each in a navigation of its own
+    for (const buttons of document.querySelectorAll(".md-code__nav")) buttons.role = "none";
+    // a section with a page of its own is labelled by an icon
+    for (const label of document.querySelectorAll(".md-nav__container > label")) {
+      const section = document.querySelector(`nav[aria-labelledby=${label.id}]`);
+      if (!section) continue; // named before
+      section.ariaLabel = label.previousElementSibling.textContent.trim();
+      section.removeAttribute("aria-labelledby");
+    }
+  }
+
   /** Takes in what is new on the page and lets go of what has left it; once more changes nothing. */
   function mount() {
-    for (const element of widths.keys()) element.isConnected || widths.delete(element);
-    for (const element of document.querySelectorAll(".vg-plot[data-plot]")) approaches.observe(element);
-    for (const button of document.querySelectorAll("button.vg-csv")) button.hidden = false;
+    for (const element of stages.keys()) element.isConnected || stages.delete(element);
+    for (const element of document.querySelectorAll(".vg-plot[data-plot]")) {
+      element.tabIndex = 0; // the keyboard's way to a live figure
+      if (!element.querySelector(".vg-poster")) approaches.observe(element);
+    }
+    for (const button of document.querySelectorAll("button.vg-save")) button.hidden = false;
     for (const term of document.querySelectorAll("dt[id]:not(:has(.headerlink))")) {
       const link = { className: "headerlink", href: `#${term.id}`, title: "Permanent link", textContent: "¶" };
       term.append(" ", make("a", link)); // headings get theirs at build, terms and statements here
     }
+    for (const box of document.querySelectorAll(BOXES.map(box => `.md-content ${box}`))) boxes.observe(box);
+    // paper shows their addresses; Material writes all addresses out, so that style alone can't tell them
+    for (const link of document.querySelectorAll(".md-content a")) {
+      link.classList.toggle("vg-elsewhere", link.host !== location.host);
+    }
+    name();
+    const explorer = document.querySelector(".vg-explorer"); // on one page only, which alone pays for its script
+    if (explorer && window.vg.explore) window.vg.explore(explorer);
+    else if (explorer && !document.querySelector(`script[src="${EXPLORER}"]`)) document.body.append(make("script", { src: EXPLORER }));
     if (!("popover" in HTMLElement.prototype)) return; // the number's title has to do
     for (const number of document.querySelectorAll("data.vg-number")) {
       if (number.closest("a, summary, button, label")) continue; // a control cannot hold another
@@ -250,6 +334,6 @@
   addEventListener("beforeprint", () => repaintAll(readTheme(paper)));
   addEventListener("afterprint", () => repaintAll(readTheme()));
 
-  window.vg = { mount }; // Material announces every page, the first one too; without it there is only this one
+  window.vg = { mount, paint, show }; // Material announces every page, the first one too; without it there is only this one
   window.document$ ? window.document$.subscribe(mount) : mount();
 })();

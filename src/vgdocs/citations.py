@@ -146,7 +146,7 @@ class _NumberRecorder(InlineProcessor):
 class _FigureRecorder(Block):
     NAME = "figure"
     ARGUMENT = True
-    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "height": ("", str)}
+    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "notes": ("", str)}
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         if self.argument.startswith("@"):

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vgdocs import record as records
-from vgdocs import runner
 from vgdocs.figure import Claim, Figure, FigureError, find, suggest
 from vgdocs.numbers import Formatted, Number, fill, format_number
 from vgdocs.record import Record, Verdict
 from vgdocs.store import Store
+
+if TYPE_CHECKING:
+    from vgdocs.runner import Progress
 
 
 class CitationError(Exception):
@@ -70,6 +72,11 @@ class Library:
     def store(self) -> Store:
         return Store(Path(os.environ.get("VGDOCS_STORE") or self.root / ".vgdocs"))
 
+    @property
+    def plots(self) -> list[dict[str, Any]]:
+        """What the figures draw, of those that have been measured."""
+        return [entry.record.plot for entry in self.entries.values() if entry.record]
+
     def refresh(
         self,
         names: Iterable[str] | None = None,
@@ -77,7 +84,7 @@ class Library:
         seed: int | None = None,
         device: str = "cpu",
         jobs: int | None = None,
-        progress: runner.Progress | None = None,
+        progress: Progress | None = None,
         run: bool = True,
     ) -> None:
         """Read the scripts anew and bring their records up to date; with `run` false, only look what is there.
@@ -98,8 +105,10 @@ class Library:
         for name, figure in figures.items():
             outcomes[name] = self._known(figure, seed, device)
             if outcomes[name] is None:
-                stale[name] = self._key(figure, seed, device)
+                stale[name] = records.make_keys(figure, seed, device).script
         if run and stale:
+            from vgdocs import runner  # it loads what only a build that measures needs
+
             scripts = [figures[name] for name in stale]
             made = runner.run(scripts, self.store, seed=seed, device=device, jobs=jobs, progress=progress)
             for name, outcome in made.items():
@@ -148,20 +157,20 @@ class Library:
 
     def _known(self, figure: Figure, seed: int | None, device: str) -> Record | FigureError | None:
         try:
-            made = runner.current(figure, self.store, seed, device)
-            if made:
+            keys = records.make_keys(figure, seed, device)
+            made = self.store.find(figure.name, keys)
+            if made and made.keys == keys:
                 return made
             if os.environ.get("VGDOCS_RUN") == "never":
-                return self._newest(figure, seed, device)
+                return self._newest(figure, keys)
             failed = self.failures.get(figure.name)
-            if failed and failed[0] == self._key(figure, seed, device):
+            if failed and failed[0] == keys.script:
                 return failed[1]
         except FigureError as error:
             return error
         return None
 
-    def _newest(self, figure: Figure, seed: int | None, device: str) -> Record | FigureError:
-        keys = records.make_keys(figure, seed, device)
+    def _newest(self, figure: Figure, keys: records.Keys) -> Record | FigureError:
         newest = self.store.newest(figure.name, keys)
         if newest is None:
             return FigureError(figure.path, "has no record, and VGDOCS_RUN=never forbids to make one")
@@ -169,9 +178,6 @@ class Library:
             # its claims may have changed since they were judged
             return Record(**{k: v for k, v in vars(newest).items() if k != "numbers"} | {"verdicts": ()})
         return newest
-
-    def _key(self, figure: Figure, seed: int | None, device: str) -> str:
-        return records.make_keys(figure, seed, device).script
 
 
 def _entry(name: str, figure: Figure | None, outcome: Record | FigureError | None) -> Entry:
@@ -203,6 +209,7 @@ def _summary(entry: Entry) -> dict[str, Any]:
     return {
         "title": entry.title,
         "numbers": dict(entry.numbers),
+        "tolerance": entry.figure.tolerance,
         "claims": claims,
         "seconds": entry.record.seconds,
     }

@@ -18,6 +18,7 @@ It does the whole work, with or without MkDocs: what it can't resolve becomes an
 from __future__ import annotations
 
 import json
+import logging
 import re
 import xml.etree.ElementTree as etree
 from collections.abc import Iterable, Iterator
@@ -37,18 +38,23 @@ from pygments.lexers import PythonLexer
 from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block
 
-from vgdocs import math
+from vgdocs import drift, math
 from vgdocs.citations import NUMBER, Problem
 from vgdocs.figure import Claim
 from vgdocs.library import CitationError, Entry, Library
 from vgdocs.numbers import fill, format_number
+from vgdocs.posters import REM, PosterError, Posters, height
+from vgdocs.record import lookup
 
+log = logging.getLogger("mkdocs.plugins.vgdocs")  # MkDocs shows what is told under its own name
 LEFTOVER = re.compile(r"^[ \t]*/{3,}.*", re.MULTILINE)
 SLOWEST = 8  # figures that the table of times names
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 MISCITED = re.compile(r"\[\[[^\[\]\n]*\b[A-Za-z_]\w*\.\w[^\[\]\n]*\]\]")  # what NUMBER didn't take
 HANDLED = {"arithmatex", "vg-error"}  # classes of elements whose text isn't the author's
-NO_BLOCK = "this is no block: a figure takes a name, the options code and height, and a closing ///"
+NO_BLOCK = "this is no block: a figure takes a name, the options code and notes, and a closing ///"
+# what the site's style leaves in the colour of the text, and what makes up half the weight of a listing
+UNCOLOURED = re.compile(r'<span class="(?:n|w|p|o|nn|nf|nb|nc|nd|fm|vm|bp)">([^<]*)</span>')
 OPEN = "data-open"  # marks a figure whose closing /// hasn't come yet
 
 
@@ -61,6 +67,37 @@ class Context:
     problems: list[Problem] = field(default_factory=list)
     refreshes: bool = False  # whether each conversion brings the records up to date itself
     seen: list[tuple[str, int]] | None = None  # the scripts' state when it last did
+    posters: Posters = field(init=False)
+    without_posters: str = ""  # why figures have none, once that is known
+    late: dict[str, str] | None = None  # marks and what belongs there; see `later`
+
+    def __post_init__(self) -> None:
+        self.posters = Posters(self.library.store, self.library.root / "docs" / "assets")
+
+    def draw_posters(self, plots: Iterable[dict[str, Any]]) -> None:
+        """Draw the posters that are missing. Why that can't be done is told once; where they're required, it raises."""
+        try:
+            if not self.without_posters:
+                self.posters.draw(plots)
+        except PosterError as error:
+            if self.posters.required:
+                raise
+            self.without_posters = str(error)
+            log.info("figures are drawn in the reader's browser, without posters: %s", error)
+
+    def later(self, html: str) -> str:
+        """HTML that isn't for the search index, or where someone fills it in, a mark that stands for it.
+
+        Material's search plugin parses all that is in a page, tag by tag, the tables of data and the sources too.
+        """
+        if self.late is None:
+            return html
+        mark = f"<!--vg-late-{len(self.late)}-->"
+        self.late[mark] = html
+        return mark
+
+    def highlight(self, code: str) -> str:
+        return self.library.store.derived(f"code-{pygments.__version__}", code, _highlight)
 
     def report(self, message: str, text: str = "") -> None:
         self.problems.append(Problem(self.page, text, message))
@@ -92,6 +129,7 @@ class VgdocsExtension(BlocksExtension):
         block_mgr.register(_FigureBlock, options)
         block_mgr.register(_NumbersBlock, options)
         block_mgr.register(_TimesBlock, options)
+        block_mgr.register(_ChangesBlock, options)
 
     def reset(self) -> None:
         self.embedded.clear()
@@ -119,6 +157,10 @@ class _Refresh(Preprocessor):
             if state != self.context.seen:
                 self.context.library.refresh()
                 self.context.seen = state
+                try:
+                    self.context.draw_posters(self.context.library.plots)
+                except PosterError as error:
+                    self.context.report(f"the figures have no posters: {error}")
         return lines
 
 
@@ -161,7 +203,7 @@ class _FigureBlock(Block):
 
     NAME = "figure"
     ARGUMENT = True
-    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "height": ("", str)}
+    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "notes": ("", str)}
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         self.name = self.argument.strip()
@@ -169,8 +211,6 @@ class _FigureBlock(Block):
         try:
             if self.name in self.config["embedded"]:
                 raise CitationError(f"the page shows the figure {self.name} twice")
-            if not re.fullmatch(r"\d*", self.options["height"]):
-                raise CitationError(f"a figure's height is a number of pixels, not {self.options['height']!r}")
             entry = self.config["context"].library.figure(self.name)
             self.config["embedded"].add(self.name)
             element.set("id", f"fig-{self.name}")
@@ -191,13 +231,17 @@ class _FigureBlock(Block):
         html = []
         for function in self.options["code"].replace(",", " ").split():
             try:
-                code = _highlight(entry.figure.source(function))
+                code = self.config["context"].highlight(entry.figure.source(function))
             except KeyError as error:
                 self._fail(block, str(error.args[0]))
                 continue
             html.append(_details("vg-code", f"The code of <code>{escape(function)}</code>", code))
         if entry.record:
-            html.append(_meta(entry))
+            html.append(_meta(entry, self.config["context"]))
+            try:
+                html += [_notes(entry, name) for name in self.options["notes"].split()]
+            except CitationError as error:
+                self._fail(block, str(error))
         rest = etree.SubElement(block, "div", {"class": "vg-meta"})
         rest.text = self.md.htmlStash.store("\n".join(html))
 
@@ -215,15 +259,12 @@ class _FigureBlock(Block):
             _error_box(element, store(escape(f"This build's measurement contradicts: {sentence}")), verdict.message)
         finding = etree.SubElement(element, "p", {"class": "vg-finding"})
         finding.text = store(_sentence(entry.figure.title, entry))
-        plot = {
-            "class": "vg-plot",
-            "role": "img",
-            "aria-label": entry.title,
-            "data-plot": _json(entry.record.plot),
-        }
-        if height := self.options["height"] or _height(entry.record.plot):
-            plot["style"] = f"--vg-height: {height}px"
-        etree.SubElement(element, "div", plot)
+        drawn = entry.record.plot
+        plot = {"class": "vg-plot", "role": "img", "aria-label": entry.title, "data-plot": _json(drawn)}
+        if pixels := height(drawn):
+            plot["style"] = f"--vg-height: {pixels / REM:g}rem"
+        context = self.config["context"]
+        etree.SubElement(element, "div", plot).text = store(context.later(context.posters.get(drawn)))
 
     def _fail(self, element: etree.Element, message: str) -> None:
         self.config["context"].report(message, f"/// figure | {self.argument}")
@@ -261,6 +302,31 @@ class _TimesBlock(Block):
     def on_create(self, parent: etree.Element) -> etree.Element:
         element = etree.SubElement(parent, "div", {"class": "vg-times"})
         element.text = self.md.htmlStash.store(_times_table(self.config["context"].library.times()))
+        return element
+
+
+class _ChangesBlock(Block):
+    """`/// changes`: the numbers that moved from one release to the next, and since the last one."""
+
+    NAME = "changes"
+    ARGUMENT = None
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        element = etree.SubElement(parent, "div", {"class": "vg-changes"})
+        context = self.config["context"]
+        try:
+            history = drift.history(context.library.root, context.library.summary())
+        except drift.DriftError as error:
+            context.report(str(error))
+            _error_box(element, self.md.htmlStash.store(escape(str(error))))
+            return element
+        for newer, older, changes in history:
+            heading = etree.SubElement(element, "h3")
+            heading.text = markdown.util.AtomicString(f"{newer or 'This build'}, against {older}")
+            table = self.md.htmlStash.store(_changes_table(changes))
+            etree.SubElement(element, "div").text = table
+        if not history:
+            element.text = "No version has been released yet."
         return element
 
 
@@ -339,15 +405,9 @@ def _error_box(parent: etree.Element, title: str, details: str = "") -> None:
         etree.SubElement(box, "pre").text = markdown.util.AtomicString(details)
 
 
-def _height(plot: dict[str, Any]) -> str:
-    """The height in pixels that panels above one another need; empty where the style's own height is right."""
-    axes = (axis for name, axis in plot["layout"].items() if name.startswith("yaxis") and "domain" in axis)
-    rows = {tuple(axis["domain"]) for axis in axes}
-    return str(280 * len(rows)) if len(rows) > 1 else ""
-
-
 def _json(plot: dict[str, Any]) -> str:
-    return json.dumps(plot, ensure_ascii=False, separators=(",", ":"))
+    # Markdown's serialiser takes "&quot;" in an attribute for an entity that is one already
+    return json.dumps(plot, ensure_ascii=False, separators=(",", ":")).replace("&", "\\u0026")
 
 
 def _details(name: str, summary: str, html: str, attributes: str = "") -> str:
@@ -355,10 +415,11 @@ def _details(name: str, summary: str, html: str, attributes: str = "") -> str:
 
 
 def _highlight(code: str) -> str:
-    return str(pygments.highlight(code, PythonLexer(), HtmlFormatter(cssclass="highlight", wrapcode=True)))
+    html = pygments.highlight(code, PythonLexer(), HtmlFormatter(cssclass="highlight", wrapcode=True))
+    return UNCOLOURED.sub(r"\1", html)
 
 
-def _meta(entry: Entry) -> str:
+def _meta(entry: Entry, context: Context) -> str:
     """The quiet line below a figure: claims, data, source."""
     assert entry.figure
     assert entry.record
@@ -367,15 +428,27 @@ def _meta(entry: Entry) -> str:
     one = "1 claim" if len(claims) == 1 else f"{len(claims)} claims"
     judged = all(verdict for _, verdict in claims)
     summary = f"{one} checked by this build" if judged else f"{one}, not checked by this build"
-    button = '<button class="vg-csv md-button" type="button" hidden>Download CSV</button>'
-    hidden = " data-search-exclude"
-    return "".join(
-        [
-            _details("vg-claims", summary, f"<ul>{items}</ul>"),
-            _details("vg-data", "Data", button + _data_table(entry.record.plot), hidden),
-            _details("vg-source", "Source", _highlight(entry.figure.text), hidden),
-        ]
+    buttons = "".join(
+        f'<button class="vg-save md-button" type="button" value="{form.lower()}" hidden>Download {form}</button> '
+        for form in ("CSV", "JSON")
     )
+    hidden = " data-search-exclude"
+    data = _details("vg-data", "Data", buttons + _data_table(entry.record.plot, entry.name), hidden)
+    source = _details("vg-source", "Source", context.highlight(entry.figure.text), hidden)
+    return _details("vg-claims", summary, f"<ul>{items}</ul>") + context.later(data + source)
+
+
+def _notes(entry: Entry, name: str) -> str:
+    """What the figure has to say in words: a measured list of strings."""
+    assert entry.record
+    try:
+        lines = lookup(entry.record.measured, name)
+    except (KeyError, TypeError):
+        lines = None
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise CitationError(f"{entry.name} measures no list of strings {name!r}")
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return _details("vg-notes", f"{len(lines)} notes", f"<ul>{items}</ul>")
 
 
 def _claim_item(claim: Claim, entry: Entry) -> str:
@@ -386,7 +459,7 @@ def _claim_item(claim: Claim, entry: Entry) -> str:
     return f"<li {attributes}>{_sentence(claim.sentence, entry)}</li>"
 
 
-def _data_table(plot: dict[str, Any]) -> str:
+def _data_table(plot: dict[str, Any], name: str) -> str:
     """What is drawn, as a table: one column a trace where all share their x, else one row a point."""
     traces = [t for t in plot["data"] if not _is_band(t) and isinstance(t.get("y", t.get("x")), list)]
     if not traces:
@@ -405,7 +478,7 @@ def _data_table(plot: dict[str, Any]) -> str:
     body = "".join(f"<tr>{''.join(f'<td>{escape(_cell(v))}</td>' for v in row)}</tr>" for row in rows)
     table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
     # a box that scrolls can be reached by keyboard only if it takes the focus
-    return f'<div class="vg-scroll" tabindex="0" role="region" aria-label="Data of the figure">{table}</div>'
+    return f'<div class="vg-scroll" tabindex="0" role="region" aria-label="Data of {name}">{table}</div>'
 
 
 def _is_band(trace: dict[str, Any]) -> bool:
@@ -454,11 +527,20 @@ def _numbers_table(entry: Entry) -> str:
 
     claims = "".join(f"<li>{_sentence(claim.sentence, entry)}</li>" for claim in entry.figure.claims)
     head = "".join(f'<th scope="col">{title}</th>' for title in ("Number", "Measured", "Bounded by the claim"))
-    return (
+    html = (
         f'<p class="vg-finding">{_sentence(entry.figure.title, entry)}</p>'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows())}</tbody></table>"
         f'<ul class="vg-claim-list">{claims}</ul>'
     )
+    return re.sub(r'(<data [^>]*) title="[^"]*"', r"\1", html)  # the rows name them, and there are a thousand
+
+
+def _changes_table(changes: list[drift.Change]) -> str:
+    if not changes:
+        return "<p>No number moved beyond its tolerance.</p>"
+    head = "".join(f'<th scope="col">{title}</th>' for title in drift.HEAD)
+    rows = ("".join(f"<td>{escape(cell)}</td>" for cell in change.cells) for change in changes)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
 
 
 def _times_table(times: dict[str, float]) -> str:

@@ -11,11 +11,13 @@ import hashlib
 import json
 import logging
 import os
+import re
 import threading
 import time
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 import click
 from mkdocs.config.defaults import MkDocsConfig
@@ -25,16 +27,19 @@ from mkdocs.plugins import BasePlugin, event_priority
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
-from vgdocs import labs, notebook
+from vgdocs import labs, notebook, search
 from vgdocs.figure import FigureError
 from vgdocs.library import Library
 from vgdocs.markdown import Context
+from vgdocs.posters import PosterError
 from vgdocs.progress import bar
 from vgdocs.record import Record
 from vgdocs.report import report
 
 log = logging.getLogger("mkdocs.plugins.vgdocs")
 EXTENSION = "vgdocs.markdown"
+LATE = re.compile(r"<!--vg-late-\d+-->")
+CARD = "assets/cards/{}.png"  # of a figure; overrides/main.html names it where a link to the page is shared
 PAUSE = 4  # times as long as it took to build the site, before what was measured meanwhile has it built anew
 
 
@@ -48,11 +53,17 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     def __init__(self) -> None:
         self._news = threading.Event()  # something was measured that no build has looked at yet
         self._began = self._ended = 0.0  # the latest build, by the monotonic clock
+        self._shown: dict[str, list[str]] = {}  # the figures on each page, by its address
+        self._cards: dict[str, tuple[str, dict[str, Any]]] = {}  # finding and plot of the first figure of each page
         self._signal = Path()
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         # mkdocs keeps one plugin for all that a process builds
         self.serving, self.context = command == "serve", None
+        if self.serving and os.environ.get("VGDOCS_RUN") != "never":
+            from vgdocs import runner
+
+            runner.warm_up()
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         root = Path(config.config_file_path).parent.resolve()
@@ -60,6 +71,10 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self.context = self.context or Context(Library(root))
         config.mdx_configs.setdefault(EXTENSION, {})["context"] = self.context
         config.watch = [*config.watch, str(self.context.library.folder)]
+        if not config.use_directory_urls:
+            # a copy for the file system, where Material's instant navigation keeps every script from starting
+            features = config.theme.get("features") or []
+            config.theme["features"] = [feature for feature in features if feature != "navigation.instant"]
         # in the site's folder, which can be written to even where the store can't; a build leaves dot files alone
         self._signal = Path(config.site_dir) / ".measured"
         self._prepare_labs(config)
@@ -74,16 +89,22 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         assert self.context
         self._began = time.monotonic()
         self.context.problems.clear()
+        self.context.late = {}
+        self._shown.clear()
+        self._cards.clear()
         library = self.context.library
         if not self.serving:
             with bar() as progress:
                 library.refresh(progress=progress)
+            self._draw_posters()
             return
         self._news.clear()
         library.refresh(run=False)
         waiting = [e.name for e in library.entries.values() if not e.record and not e.error]
-        if waiting and not self._measuring:
-            log.info("measuring %s in the background: %s", _count(len(waiting), "figure"), ", ".join(waiting))
+        undrawn = [] if self.context.without_posters else self.context.posters.missing(library.plots)
+        if (waiting or undrawn) and not self._measuring:
+            if waiting:
+                log.info("measuring %s in the background: %s", _count(len(waiting), "figure"), ", ".join(waiting))
             self._measuring = True
             threading.Thread(target=self._measure, daemon=True).start()
 
@@ -101,11 +122,30 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self.context.page = page.file.src_uri
         return markdown
 
+    def on_page_content(self, html: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> None:
+        assert self.context
+        self._shown[page.url] = names = search.figures(html)
+        entry = self.context.library.entries.get(names[0]) if names and not self.serving else None
+        if entry and entry.record and self.context.posters.get(entry.record.plot):
+            self._cards[entry.name] = entry.title, entry.record.plot
+            page.meta["vg_card"] = CARD.format(entry.name)
+
+    def on_post_page(self, output: str, /, *, page: Page, config: MkDocsConfig) -> str:
+        late = self.context.late if self.context else None
+        return LATE.sub(lambda mark: late.get(mark[0], ""), output) if late else output
+
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         assert self.context
         self._ended = time.monotonic()
         target = Path(config.site_dir) / "numbers.json"
-        target.write_text(json.dumps(self.context.library.summary(), indent=1, ensure_ascii=False), "utf-8")
+        summary = self.context.library.summary()
+        target.write_text(json.dumps(summary, indent=1, ensure_ascii=False), "utf-8")
+        # the search plugin, which stands before this one in mkdocs.yml, has written it by now
+        search.extend(Path(config.site_dir) / "search/search_index.json", self._shown, summary)
+        for name, picture in self.context.posters.cards(self._cards, config.site_name).items():
+            card = Path(config.site_dir) / CARD.format(name)
+            card.parent.mkdir(parents=True, exist_ok=True)
+            card.write_bytes(picture)
         paragraphs = report(self.context.library, self.context.problems)
         if not paragraphs:
             return
@@ -113,6 +153,13 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         if not self.serving:
             raise PluginError(text)
         _complain(text)
+
+    def _draw_posters(self) -> None:
+        assert self.context
+        try:
+            self.context.draw_posters(self.context.library.plots)
+        except PosterError as error:
+            raise PluginError(f"posters are required (VGDOCS_POSTERS): {error}") from None
 
     def _touch(self) -> None:
         """Make `mkdocs serve` build anew: it watches this file."""
@@ -132,6 +179,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
         try:
             library.refresh(progress=progress)
+            self.context.draw_posters(library.plots)
         finally:
             self._measuring = False
             self._news.set()
@@ -152,7 +200,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         except OSError as error:
             _complain(f"the labs' figures can't be drawn: {error}")
         digest = hashlib.sha256()
-        for path in sorted(Path(__file__).parent.glob("*.py")):
+        for path in sorted(Path(__file__).parent.rglob("*.py")):
             digest.update(path.read_bytes())
         jupyter.config["cache_dir"] = str(folder / "labs" / digest.hexdigest()[:16])
 
@@ -170,8 +218,14 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
             context.page = page.file.src_uri
             try:
                 render(config, files)
-                html = labs.typeset(page.content or "", context.report)
-                page.content = labs.link(html, page.file.src_uri, resolve, context.report)
+                html = labs.slim(page.content or "")
+                page.meta.setdefault("description", labs.describe(html))
+                html = labs.typeset(html, context.report)
+                html = labs.link(html, page.file.src_uri, resolve, context.report)
+                context.draw_posters(labs.plots(html))
+                html = labs.illustrate(html, context.posters.get)
+                page.content = labs.offer(html, page.file.src_uri)
+                _write_notebook(page, resolve)
             except Exception as error:
                 lines = click.unstyle(str(error)).strip().splitlines() or [type(error).__name__]
                 context.report(f"the lab fails: {lines[-1]}")
@@ -180,6 +234,19 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
                 page.content = f'<div class="vg-error" role="alert">{title}<pre>{text}</pre></div>'
 
         page.render = guarded  # type: ignore[method-assign]
+
+
+def _write_notebook(page: Page, resolve: labs.Resolve) -> None:
+    """Put a lab as an .ipynb beside its page."""
+
+    def absolute(source: str) -> str | None:
+        address = resolve(source)
+        return urljoin(page.canonical_url, address) if address and page.canonical_url else None
+
+    source = Path(page.file.abs_src_path or "")
+    target = Path(page.file.abs_dest_path).with_name(f"{source.stem}.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(labs.notebook(source.read_text("utf-8"), page.file.src_uri, absolute), "utf-8")
 
 
 def _complain(text: str) -> None:

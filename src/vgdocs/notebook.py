@@ -33,7 +33,8 @@ def plot_html(figure: dict[str, Any]) -> str:
     layout = {key: value for key, value in figure["layout"].items() if key != "template"}
     plot = json.loads(to_json_plotly({"data": figure["data"], "layout": layout}))
     text = json.dumps(plot, ensure_ascii=False, separators=(",", ":"))
-    return f'<div class="vg-plot" role="img" aria-label="Plot of the cell above" data-plot="{escape(text)}"></div>'
+    attributes = f'role="img" aria-label="Plot of the cell above" data-plot="{escape(text)}" data-search-exclude'
+    return f'<div class="vg-plot" {attributes}></div>'
 
 
 def install(folder: Path) -> Path:

@@ -13,7 +13,9 @@ from bs4 import BeautifulSoup, Tag
 
 from vgdocs.citations import Citation, Scanner, pages
 
-LEFTOVER = re.compile(r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|numbers|times)\b.*", re.MULTILINE)
+LEFTOVER = re.compile(
+    r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|numbers|times|changes)\b.*", re.MULTILINE
+)
 GENERATED = ".vg-finding, .vg-meta, .vg-all-numbers"  # holds numbers that no page's source cites
 CODE = "pre, code, script, style, template"
 

@@ -5,14 +5,19 @@ Records are content-addressed, so those of several machines are merged by copyin
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-
-from filelock import FileLock
+from typing import TYPE_CHECKING
 
 from vgdocs.record import Keys, Record
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 log = logging.getLogger(__name__)
 
@@ -40,24 +45,51 @@ class Store:
         return None
 
     def save(self, record: Record) -> None:
-        """Write a record so that no reader ever sees half of it; raises StoreError if the disk won't have it."""
-        path = self._path(record.name, record.keys)
+        """Keep a record; raises StoreError if the disk won't have it."""
+        self.write(self._path(record.name, record.keys), record.to_json().encode(), f"the record of {record.name}")
+
+    def write(self, path: Path, content: bytes, what: str) -> None:
+        """Write a file so that no reader ever sees half of it; raises StoreError, saying what can't be kept."""
         temporary = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(record.to_json())
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except OSError as error:
             if temporary:
                 Path(temporary).unlink(missing_ok=True)
-            raise StoreError(f"the record of {record.name} can't be kept in {self.folder}: {error}") from None
+            raise StoreError(f"{what} can't be kept in {self.folder}: {error}") from None
+
+    def derived(self, kind: str, source: str, make: Callable[[str], str]) -> str:
+        """What `make` makes of a text, kept for the next build; a damaged one is made again."""
+        path = self.folder / kind / f"{_digest(source)}.html"
+        made = self.read_text(path)
+        if made is None:
+            made = make(source)
+            with contextlib.suppress(StoreError):
+                self.write_text(path, made, kind)
+        return made
+
+    def read_text(self, path: Path) -> str | None:
+        """What `write_text` wrote; None if it isn't there, or isn't whole."""
+        try:
+            digest, _, text = path.read_text(encoding="utf-8").partition("\n")
+        except (OSError, ValueError):
+            return None
+        return text if digest == _digest(text) else None
+
+    def write_text(self, path: Path, text: str, what: str) -> None:
+        """Write a text with its digest; raises StoreError, as `write` does."""
+        self.write(path, f"{_digest(text)}\n{text}".encode(), what)
 
     def lock(self, name: str) -> FileLock:
         """One lock a figure, so that two builds don't measure it twice; raises StoreError if it can't be made."""
+        from filelock import FileLock  # which a build that measures nothing needn't load
+
         folder = self.folder / "locks"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -78,3 +110,7 @@ class Store:
             return None
         named = f"{record.keys.measure[:20]}-{record.keys.environment[:12]}"
         return record if path.stem == named and path.parent.name == record.name else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

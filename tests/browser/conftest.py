@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.server
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -23,6 +21,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
+
+from vgdocs.web import serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -124,13 +124,14 @@ class Visitor:
         assert self.page.evaluate("window.still === true"), f"{self.page.url} was loaded anew"
 
     def draw_all(self) -> list[dict[str, Any]]:
-        """Scroll to each plot, wait until it is drawn, and tell what there is to see."""
+        """Go to each plot, as the keyboard does, wait until it is live, and tell what there is to see."""
         return self.page.evaluate("""async () => {
             const plots = [...document.querySelectorAll(".vg-plot")];
-            const done = plot => plot._fullLayout?._size && plot.querySelector(".trace, .points, .slice") ||
-                                 plot.classList.contains("vg-error");
+            const done = plot => plot.classList.contains("vg-is-live") && plot.querySelector(".trace, .points, .slice")
+                                 || plot.classList.contains("vg-error");
             for (const plot of plots) {
                 plot.scrollIntoView({block: "center", behavior: "instant"});
+                plot.focus({preventScroll: true});
                 const end = performance.now() + 10000;
                 while (!done(plot) && performance.now() < end) await new Promise(r => setTimeout(r, 20));
             }
@@ -178,7 +179,8 @@ def deployed(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """
     folder = tmp_path_factory.mktemp("deployed")
     project = Path(os.environ.get("VGDOCS_BROWSER_PROJECT") or ROOT)
-    with _serve(folder / "www") as address:
+    (folder / "www").mkdir()
+    with serve(folder / "www") as address:
         url = f"{address}/{SUBPATH}/"
         deploy(project, folder / "clone", folder / "www" / SUBPATH, url)
         yield Deployed(folder / "www" / SUBPATH, url)
@@ -213,23 +215,6 @@ def deploy(project: Path, clone: Path, target: Path, url: str) -> None:
     run("git", "worktree", "add", "--quiet", str(target), "gh-pages")
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # keeps connections, as real servers do
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def _serve(folder: Path) -> Iterator[str]:
-    folder.mkdir()
-    handler = functools.partial(_Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
 Visit = Callable[..., AbstractContextManager[Visitor]]
 
 
@@ -238,14 +223,17 @@ def visit(browser: Browser, deployed: Deployed) -> Visit:
     """Opens a fresh browser profile: `with visit("dark", 390) as visitor`; ends by failing on all troubles."""
 
     @contextlib.contextmanager
-    def open_profile(scheme: str = "light", width: int = 1280) -> Iterator[Visitor]:
+    def open_profile(
+        scheme: str = "light", width: int = 1280, touch: bool = False, javascript: bool = True
+    ) -> Iterator[Visitor]:
         phone = width < 600
         context = browser.new_context(
             color_scheme=scheme,
             viewport={"width": width, "height": 844 if phone else 900},
-            has_touch=phone,
+            has_touch=phone or touch,
             is_mobile=phone,
             reduced_motion="reduce",  # nothing to wait for
+            java_script_enabled=javascript,
         )
         context.add_init_script(WITNESS)
         context.set_default_timeout(15_000)

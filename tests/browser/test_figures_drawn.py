@@ -1,4 +1,4 @@
-"""Every figure of the latest version is drawn, however a reader comes to it."""
+"""Every figure of the latest version is a poster first and live when a reader comes to it, in whatever way."""
 
 from __future__ import annotations
 
@@ -29,6 +29,74 @@ def blemishes(visitor) -> list[str]:
     if visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append(f"{visitor.page.url} is wider than the window")
     return found
+
+
+# Where the words on a plot's axes stand, of what is in sight.
+WORDS = """plot => [...plot.querySelectorAll("svg text")]
+    .filter(text => text.checkVisibility({visibilityProperty: true}) && !text.closest(".hoverlayer, .modebar"))
+    .map(text => { const box = text.getBoundingClientRect(), room = plot.getBoundingClientRect();
+                   return [text.textContent, box.x - room.x, box.y - room.y]; })
+    .filter(([words]) => words.trim())
+    .sort((a, b) => a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1] || a[2] - b[2])"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_poster_gives_way_to_the_live_figure_without_a_jump(deployed, visit, width):
+    far = []
+    with visit(width=width) as visitor:
+        for page in [page for page in deployed.pages() if deployed.html(page).select_one(".vg-poster")]:
+            visitor.open(deployed.at(page))
+            plots = visitor.page.locator(PLOT)
+            posters = [plot.evaluate(WORDS) for plot in plots.all()]
+            assert not visitor.page.evaluate("Boolean(window.Plotly)"), f"{page} loads the bundle by itself"
+            visitor.draw_all()
+            for poster, plot in zip(posters, plots.all(), strict=True):
+                live, where = plot.evaluate(WORDS), f"{page} {plot.evaluate('plot => plot.closest(`figure`)?.id')}"
+                assert not plot.locator(".vg-poster").count()
+                if [word for word, *_ in poster] != [word for word, *_ in live]:
+                    far.append(f"{where}: {poster} became {live}")
+                    continue
+                moves = [max(abs(x - u), abs(y - v)) for (_, x, y), (_, u, v) in zip(poster, live, strict=True)]
+                if max(moves) > 3:
+                    far.append(f"{where}: a word moves by {max(moves):.1f} pixels")
+    assert not far, "\n".join(far)
+
+
+@pytest.mark.parametrize("act", ["hover", "click", "focus", "tap"])
+def test_each_way_to_a_live_figure(deployed, visit, act):
+    with visit(touch=act == "tap") as visitor:
+        visitor.open(deployed.at(deployed.page_with(".vg-poster")))
+        plot = visitor.page.locator(PLOT).first
+        getattr(plot, act)()
+        visitor.page.wait_for_selector(".vg-is-live .vg-live .main-svg")
+        assert plot.get_attribute("aria-label")
+        assert plot.get_attribute("role") == "group"
+
+
+def test_a_poster_stays_where_the_bundle_cannot_be_had(deployed, visit):
+    with visit() as visitor:
+        visitor.open(deployed.at(deployed.page_with(".vg-poster")))
+        visitor.page.context.set_offline(True)
+        plot = visitor.page.locator(PLOT).first
+        plot.hover()
+        visitor.page.wait_for_function("!document.querySelector('script[src*=plotly]') || !window.Plotly")
+        visitor.page.wait_for_timeout(300)
+        assert plot.locator(".vg-poster:visible").count() == 1
+        visitor.troubles.clear()  # the browser's own complaint
+        visitor.page.context.set_offline(False)
+        visitor.page.mouse.move(0, 0)
+        plot.hover()
+        visitor.page.wait_for_selector(".vg-is-live")
+
+
+def test_a_poster_follows_the_palette_toggle(deployed, visit):
+    with visit("light") as visitor:
+        visitor.open(deployed.at(deployed.page_with(".vg-poster")))
+        word = visitor.page.locator(f"{PLOT} .vg-poster text:visible").first
+        in_the_light = word.evaluate("text => getComputedStyle(text).fill")
+        visitor.page.evaluate("document.body.dataset.mdColorScheme = 'slate'")
+        in_the_dark = word.evaluate("text => getComputedStyle(text).fill")
+        assert visitor.page.evaluate(LUMINANCE, in_the_dark) > visitor.page.evaluate(LUMINANCE, in_the_light) + 200
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
@@ -92,7 +160,8 @@ def test_the_palette_toggle_recolours_and_keeps_what_the_reader_did(deployed, vi
         visitor.draw_all()
         plot = visitor.page.locator(PLOT).first
         ink = plot.evaluate(TICK)
-        plot.evaluate("plot => Plotly.restyle(plot, {visible: 'legendonly'}, [0])")
+        live = plot.locator(".vg-live")
+        live.evaluate("live => Plotly.restyle(live, {visible: 'legendonly'}, [0])")
         for _ in range(3):  # the system's scheme, light, dark
             if visitor.page.locator("body[data-md-color-scheme=slate]").count():
                 break
@@ -100,8 +169,8 @@ def test_the_palette_toggle_recolours_and_keeps_what_the_reader_did(deployed, vi
         visitor.page.wait_for_timeout(300)
         in_the_dark = plot.evaluate(TICK)
         assert visitor.page.evaluate(LUMINANCE, in_the_dark) > visitor.page.evaluate(LUMINANCE, ink) + 200
-        assert plot.evaluate("plot => plot.data[0].visible") == "legendonly"
-        assert plot.evaluate("plot => plot._fullLayout.paper_bgcolor") == "rgba(0,0,0,0)"
+        assert live.evaluate("live => live.data[0].visible") == "legendonly"
+        assert live.evaluate("live => live._fullLayout.paper_bgcolor") == "rgba(0,0,0,0)"
 
 
 def test_the_buttons_are_few_and_none_sends_the_figure_away(deployed, visit):
@@ -126,6 +195,7 @@ def test_the_buttons_are_few_and_none_sends_the_figure_away(deployed, visit):
 def test_without_a_network_once_the_page_is_there(deployed, visit):
     with visit() as visitor:
         visitor.open(deployed.at(deployed.page_with(PLOT)))
+        visitor.page.locator(PLOT).first.hover()
         visitor.page.wait_for_function("window.Plotly")
         visitor.page.context.set_offline(True)
         assert not blemishes(visitor)

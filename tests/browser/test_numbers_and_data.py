@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +88,7 @@ def test_the_data_as_csv(deployed, visit):
         figure = visitor.page.locator("figure.vg-figure:has(.vg-data table)").first
         figure.locator(".vg-data summary").click()
         with visitor.page.expect_download() as download:
-            figure.locator("button.vg-csv").click()
+            figure.locator("button[value=csv]").click()
         assert download.value.suggested_filename == f"{figure.get_attribute('data-figure')}.csv"
         with open(download.value.path(), encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file))
@@ -95,3 +97,18 @@ def test_the_data_as_csv(deployed, visit):
         first = [re.sub(r"\s+", " ", cell.text_content()).strip() for cell in shown[0].locator("th").all()]
         assert [re.sub(r"\s+", " ", cell) for cell in rows[0]] == first
         assert len(set(map(len, rows))) == 1
+
+
+def test_the_data_as_json(deployed, visit):
+    with visit() as visitor:
+        visitor.open(deployed.at(deployed.page_with(".vg-data table")))
+        figure = visitor.page.locator("figure.vg-figure:has(.vg-data table)").first
+        figure.locator(".vg-data summary").click()
+        with visitor.page.expect_download() as download:
+            figure.locator("button[value=json]").click()
+        name = figure.get_attribute("data-figure")
+        assert download.value.suggested_filename == f"{name}.json"
+        saved = json.loads(Path(download.value.path()).read_text("utf-8"))
+        plot = figure.locator(".vg-plot")
+        assert (saved.pop("figure"), saved.pop("finding")) == (name, plot.get_attribute("aria-label"))
+        assert saved == json.loads(plot.get_attribute("data-plot"))

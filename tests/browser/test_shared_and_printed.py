@@ -1,0 +1,85 @@
+"""What a page shows where a link to it is shared, and on paper."""
+
+from __future__ import annotations
+
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+CHROME = (".md-header", ".md-tabs", ".md-sidebar", ".md-footer__inner", ".md-top", ".headerlink", ".vg-csv")
+
+
+def meta(html, name: str) -> str:
+    tag = html.select_one(f'meta[property="{name}"], meta[name="{name}"]')
+    return tag["content"] if tag else ""
+
+
+def test_each_page_has_a_title_and_a_description_of_its_own(deployed):
+    pages = {page: deployed.html(page) for page in deployed.pages()}
+    assert not [page for page, html in pages.items() if not 40 <= len(meta(html, "description")) <= 200]
+    for told in ("description", "og:title"):
+        count = Counter(meta(html, told) for html in pages.values())
+        assert not [text for text, times in count.items() if times > 1], f"several pages have one {told}"
+
+
+def test_a_page_with_a_figure_is_shared_with_its_picture(deployed):
+    for page in deployed.pages():
+        html = deployed.html(page)
+        if not html.select_one("figure .vg-poster"):
+            continue
+        picture = meta(html, "og:image")
+        assert picture.startswith(deployed.url), page
+        file = deployed.folder / urlsplit(picture).path.removeprefix(urlsplit(deployed.url).path)
+        assert file.read_bytes().startswith(b"\x89PNG"), page
+
+
+def test_a_printed_page_holds_what_belongs_on_paper(deployed, visit):
+    page = deployed.page_with(".vg-claims", deep=True)
+    with visit("dark") as visitor:
+        visitor.open(deployed.at(page))
+        visitor.page.emulate_media(media="print")
+        visitor.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        for chrome in (
+            ".md-header",
+            ".md-tabs",
+            ".md-sidebar",
+            ".md-footer__inner",
+            ".md-top",
+            ".headerlink",
+            ".vg-csv",
+        ):
+            for part in visitor.page.locator(chrome).all():
+                assert not part.is_visible(), chrome
+        assert visitor.page.locator(".vg-claim").first.is_visible()
+        assert not visitor.page.locator(".vg-data table, .vg-source pre").first.is_visible()
+        paper = visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert paper in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)")
+        height = "getComputedStyle(document.querySelector('figure')).breakInside"
+        assert visitor.page.evaluate(height) == "avoid"
+
+
+def test_a_printed_page_names_the_addresses_of_its_sources(deployed, visit):
+    with visit() as visitor:
+        visitor.open(deployed.at("about/sources/"))
+        visitor.page.emulate_media(media="print")
+        address = "link => getComputedStyle(link, '::after').content"
+        links = visitor.page.locator(".md-content p a:not(.headerlink)").all()
+        assert links
+        for link in links:
+            href = link.get_attribute("href")
+            assert (href in link.evaluate(address)) != href.startswith((deployed.url, "#", "."))
+
+
+def test_what_is_not_found_leads_on(deployed, visit):
+    address, page = f"{deployed.url}0.1/gone/for/long/", deployed.folder / "latest/404.html"
+    with visit() as visitor:
+        visitor.page.route(address, lambda route: route.fulfill(path=page))  # as hosts answer what they don't have
+        visitor.open(address)
+        visitor.page.locator(".md-version__link").nth(1).wait_for(state="attached")  # the selector that the page names
+        links = visitor.page.locator(".md-content li a")
+        assert links.count() > 3
+        links.first.click()
+        visitor.page.wait_for_url(deployed.at(""))

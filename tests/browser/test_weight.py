@@ -1,0 +1,50 @@
+"""What a page costs before a reader does anything: bytes, requests to others, shifts. None of it depends on speed."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+LIMITS = {"lab": 220, "mathematics": 200, "plain": 120}  # KB of 1024 bytes, as they travel, compressed
+SHIFT = 0.001  # Cumulative Layout Shift; below 0.1 Google calls it good
+LEFT_TO_ITSELF = 700  # ms in which a page may still load something
+
+
+def kind(html) -> str:
+    if html.select_one(".vg-download"):
+        return "lab"
+    return "mathematics" if html.select_one(".katex") else "plain"
+
+
+def weigh(visitor, url: str) -> dict[str, int]:
+    """The bytes of each request, headers included, of a page that is opened and left to itself."""
+    session = visitor.page.context.new_cdp_session(visitor.page)
+    session.send("Network.enable")
+    urls, sizes = {}, {}
+    session.on("Network.requestWillBeSent", lambda event: urls.update({event["requestId"]: event["request"]["url"]}))
+    session.on("Network.loadingFinished", lambda event: sizes.update({event["requestId"]: event["encodedDataLength"]}))
+    visitor.open(url)
+    visitor.page.wait_for_timeout(LEFT_TO_ITSELF)
+    return {urls[request]: size for request, size in sizes.items() if request in urls}
+
+
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
+def test_no_page_is_heavy_or_shifts(deployed, visit, width):
+    found = []
+    for page in deployed.pages():
+        with visit("light", width) as visitor:  # each with an empty cache
+            sizes = weigh(visitor, deployed.at(page))
+            weight, limit = sum(sizes.values()) / 1024, LIMITS[kind(deployed.html(page))]
+            if weight > limit:
+                heaviest = sorted(sizes, key=sizes.get, reverse=True)[:4]
+                what = ", ".join(f"{url.rpartition('/')[2] or 'page'} {sizes[url] / 1024:.0f}" for url in heaviest)
+                found.append(f"{page or 'home'} weighs {weight:.0f} KB of {limit}: {what}")
+            assert not visitor.page.workers, "the search's worker runs though nobody searches"
+            assert not any("plotly" in url for url in sizes), f"{page} loads Plotly though nobody looks at a figure"
+            visitor.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            visitor.page.wait_for_timeout(100)
+            shifted = visitor.page.evaluate("shifts")
+            if shifted > SHIFT:
+                found.append(f"{page or 'home'} shifts by {shifted:.4f}")
+    assert not found, "\n".join(found)
