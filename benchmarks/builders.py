@@ -1,0 +1,486 @@
+"""The same six figures, built by this project and by five other builders, timed in one run.
+
+    python benchmarks/builders.py [--cache DIR] [--repeats 3] [--only NAME]
+
+Each figure loads torch and plotly, keeps the processor busy for one second and shows a plot on a page. Each builder
+has an environment of its own below the cache; torch and plotly are installed once and lent to all of them by a .pth
+file. Each is configured as its manual advises for stopping at errors and for its cache, and where its layout decides
+what is fast (one notebook or six, one process or several) it is entered both ways.
+
+A round starts from an empty folder: cold, then warm, then with one of the six scripts changed (and looked at: a page
+that doesn't show the change is stale), then with that script failing. Rounds alternate between the builders, so that
+a busy machine hits all alike; what is reported are medians, as ratios to this project's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import venv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FIGURES = range(1, 7)
+CHANGED = 3  # the figure that is edited
+BEFORE, AFTER = "width = 1.25", "width = 2.75"  # the edit; a page that shows figure 3 shows what stands here
+ENVIRONMENTS = {  # name: packages; those of the first are lent to all others
+    "torch": ("torch", "plotly", "numpy"),
+    "vgdocs": ("--editable", f"{ROOT}[site]"),
+    "markdown-exec": ("markdown-exec[ansi]", "mkdocs<2", "mkdocs-material"),
+    "mkdocs-jupyter": ("mkdocs-jupyter", "mkdocs<2", "mkdocs-material"),
+    "mkdocs-gallery": ("mkdocs-gallery", "pillow", "mkdocs<2", "mkdocs-material"),
+    "sphinx-gallery": ("sphinx-gallery", "sphinx", "matplotlib", "joblib"),
+    "myst-nb": ("myst-nb", "sphinx", "ipykernel"),
+}
+PINNED = ("torch", "vgdocs")  # by the project's own constraints
+TIMEOUT = 300  # seconds until a build counts as hanging
+
+MEASURE = """\
+import time
+
+import plotly.graph_objects as go
+import torch
+
+width = 1.25
+
+
+def busy(seconds):
+    torch.set_num_threads(1)
+    a = torch.eye(8)
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        a = a @ a
+    return a.sum().item()
+
+
+def plot(total):
+    return go.Figure(go.Scatter(x=list(range(50)), y=[total * i for i in range(50)], name=f"width = {width}"))
+"""
+# what stands below it in a notebook or a gallery's script; this project's scripts have their own form
+SHOW = """
+class Html(str):
+    _repr_html_ = str.__str__
+
+
+Html(plot(busy(1.0)).to_html(full_html=False, include_plotlyjs=False))
+"""
+# and in one of this project's
+CONTRACT = '''
+
+def measure(seed: int = 0) -> dict:
+    return {"total": busy(1.0), "width": width}
+
+
+def draw(m: dict) -> go.Figure:
+    return plot(m["total"])
+
+
+def claim_the_identity_stays(m):
+    """It sums to {total:.1f}."""
+    assert m["total"] == 8.0
+    assert m["width"] > 0
+'''
+PROSE = "Some words before the figure, as on any page, and a list:\n\n- one\n- two\n\n## A section\n\nAnd more words.\n"
+MKDOCS = "site_name: Six figures\ntheme: {name: material, font: false}\n"
+MARKDOWN = "markdown_extensions: [admonition, attr_list, tables, toc, pymdownx.superfences%s]\n"
+
+
+@dataclass(frozen=True)
+class Builder:
+    """One way to build the six figures."""
+
+    name: str
+    venv: str  # a key of ENVIRONMENTS
+    write: Callable[[Path], None]
+    command: tuple[str, ...]
+    source: str  # the file of a figure: `{i}` is its number
+    output: str = "site"
+    environment: dict[str, str] = field(default_factory=dict)
+    runs_figures: bool = True
+
+    def edit(self, folder: Path, old: str, new: str) -> None:
+        """Change one thing in figure 3, which in a file of all six is the third of its kind."""
+        path = folder / self.source.format(i=CHANGED)
+        parts = path.read_text(encoding="utf-8").split(old)
+        at = CHANGED if len(parts) > 2 else 1
+        write(path, old.join(parts[:at]) + new + old.join(parts[at:]))
+
+    def shown(self, folder: Path) -> str:
+        """The HTML of all pages."""
+        return "".join(path.read_text(encoding="utf-8") for path in (folder / self.output).rglob("*.html"))
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def notebook(figures: int) -> str:
+    """A notebook with so many figures, as JSON."""
+    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": MEASURE + SHOW}
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": f"# Figures\n\n{PROSE}"}, *[code] * figures]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    numbered = [{"id": f"cell{n}", **cell} for n, cell in enumerate(cells)]
+    return json.dumps({"cells": numbered, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}, indent=1)
+
+
+def write_ours(folder: Path, figures: bool = True) -> None:
+    ours = "plugins: [search, vgdocs]\n" + MARKDOWN % ", vgdocs.markdown"
+    write(folder / "mkdocs.yml", MKDOCS + (ours if figures else "plugins: [search]\n" + MARKDOWN % ""))
+    write(folder / "docs/index.md", f"# Home\n\n{PROSE}")
+    for i in FIGURES:
+        finding = f'"""Figure {i} is busy for a second and sums to {{total:.1f}}."""\n'
+        write(folder / f"figures/figure_{i}.py", finding + MEASURE + CONTRACT)
+        shown = f"/// figure | figure_{i}\n\nA caption.\n///\n" if figures else "A caption.\n"
+        write(folder / f"docs/page_{i}.md", f"# Page {i}\n\n{PROSE}\n{shown}")
+
+
+def write_plain(folder: Path) -> None:
+    write_ours(folder, figures=False)
+
+
+def write_exec(folder: Path) -> None:
+    write(folder / "mkdocs.yml", MKDOCS + "plugins: [search, markdown-exec]\n" + MARKDOWN % "")
+    show = "\nprint(plot(busy(1.0)).to_html(full_html=False, include_plotlyjs=False))\n"
+    block = f'```python exec="1" html="1"\n{MEASURE}{show}```\n'
+    write(folder / "docs/index.md", f"# Figures\n\n{PROSE}\n" + "\n".join([block] * len(FIGURES)))
+
+
+def write_mkdocs_jupyter(folder: Path, notebooks: int) -> None:
+    plugin = 'plugins:\n  - search\n  - mkdocs-jupyter: {include: ["*.ipynb"], execute: true, allow_errors: false}\n'
+    write(folder / "mkdocs.yml", MKDOCS + plugin + MARKDOWN % "")
+    write(folder / "docs/index.md", f"# Home\n\n{PROSE}")
+    write_notebooks(folder / "docs", notebooks)
+
+
+def write_myst(folder: Path, notebooks: int) -> None:
+    names = ["figures"] if notebooks == 1 else [f"figure_{i}" for i in FIGURES]
+    conf = (
+        'project = "Six"\nextensions = ["myst_nb"]\nnb_execution_mode = "cache"\nnb_execution_raise_on_error = True\n'
+    )
+    write(folder / "docs/conf.py", conf + "nb_execution_timeout = 120\n")
+    write(folder / "docs/index.md", "# Home\n\n```{toctree}\n" + "\n".join(names) + "\n```\n")
+    write_notebooks(folder / "docs", notebooks)
+
+
+def write_notebooks(folder: Path, notebooks: int) -> None:
+    if notebooks == 1:
+        write(folder / "figures.ipynb", notebook(len(FIGURES)))
+    else:
+        for i in FIGURES:
+            write(folder / f"figure_{i}.ipynb", notebook(1))
+
+
+def write_gallery(folder: Path) -> None:
+    plugin = "plugins:\n  - search\n  - gallery: {examples_dirs: docs/examples, gallery_dirs: docs/generated}\n"
+    nav = "nav: [index.md, generated]\n"  # without one it fails
+    write(folder / "mkdocs.yml", MKDOCS + nav + plugin + MARKDOWN % "")
+    write(folder / "docs/index.md", f"# Home\n\n{PROSE}")
+    write_examples(folder / "docs/examples", "README.md", "# Gallery\n")
+
+
+def write_sphinx_gallery(folder: Path, parallel: int) -> None:
+    settings = {"examples_dirs": "../examples", "gallery_dirs": "generated", "parallel": parallel or False}
+    conf = f'project = "Six"\nextensions = ["sphinx_gallery.gen_gallery"]\nsphinx_gallery_conf = {settings!r}\n'
+    write(folder / "docs/conf.py", conf)
+    write(folder / "docs/index.rst", "Home\n====\n\n.. toctree::\n\n   generated/index\n")
+    write_examples(folder / "examples", "README.rst", "Gallery\n=======\n")
+
+
+def write_examples(folder: Path, readme: str, title: str) -> None:
+    write(folder / readme, title)
+    for i in FIGURES:
+        head = f'"""\nFigure {i}\n========\n\nSome words before the figure.\n"""\n'
+        write(folder / f"plot_figure_{i}.py", head + MEASURE + SHOW)
+
+
+MKDOCS_BUILD = ("-m", "mkdocs", "build", "--strict")
+SPHINX_BUILD = ("-m", "sphinx", "-q", "-b", "html", "docs", "site")
+BUILDERS = [
+    Builder("plain mkdocs, no figures", "vgdocs", write_plain, MKDOCS_BUILD, "docs/page_{i}.md", runs_figures=False),
+    Builder(
+        "**this project**, posters left out",
+        "vgdocs",
+        write_ours,
+        MKDOCS_BUILD,
+        "figures/figure_{i}.py",
+        environment={"VGDOCS_POSTERS": "never"},
+    ),
+    Builder("**this project**", "vgdocs", write_ours, MKDOCS_BUILD, "figures/figure_{i}.py"),
+    Builder("markdown-exec", "markdown-exec", write_exec, MKDOCS_BUILD, "docs/index.md"),
+    Builder(
+        "mkdocs-jupyter, one notebook",
+        "mkdocs-jupyter",
+        lambda f: write_mkdocs_jupyter(f, 1),
+        MKDOCS_BUILD,
+        "docs/figures.ipynb",
+    ),
+    Builder(
+        "mkdocs-jupyter, six notebooks",
+        "mkdocs-jupyter",
+        lambda f: write_mkdocs_jupyter(f, 6),
+        MKDOCS_BUILD,
+        "docs/figure_{i}.ipynb",
+    ),
+    Builder(
+        "mkdocs-gallery",
+        "mkdocs-gallery",
+        write_gallery,
+        MKDOCS_BUILD,
+        "docs/examples/plot_figure_{i}.py",
+    ),
+    Builder(
+        "sphinx-gallery",
+        "sphinx-gallery",
+        lambda f: write_sphinx_gallery(f, 0),
+        SPHINX_BUILD,
+        "examples/plot_figure_{i}.py",
+    ),
+    Builder(
+        "sphinx-gallery, two processes",
+        "sphinx-gallery",
+        lambda f: write_sphinx_gallery(f, 2),
+        SPHINX_BUILD,
+        "examples/plot_figure_{i}.py",
+    ),
+    Builder("myst-nb, one notebook", "myst-nb", lambda f: write_myst(f, 1), SPHINX_BUILD, "docs/figures.ipynb"),
+    Builder(
+        "myst-nb, six notebooks, two processes",
+        "myst-nb",
+        lambda f: write_myst(f, 6),
+        (*SPHINX_BUILD[:2], "-j", "2", *SPHINX_BUILD[2:]),
+        "docs/figure_{i}.ipynb",
+    ),
+]
+
+
+@dataclass
+class Round:
+    """Seconds of one round; `stale` if the changed figure wasn't on its page, `failing` is an exit code."""
+
+    cold: float
+    warm: float
+    changed: float
+    stale: bool
+    failing: int
+
+
+class Bench:
+    """The environments, and how builders are run in them."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+
+    def python(self, name: str) -> Path:
+        """The interpreter of an environment, made if it isn't there."""
+        folder, done = self.cache / name, self.cache / name / "installed"
+        python = folder / "bin" / "python"
+        if not done.exists():
+            tell(f"installing {name}")
+            venv.create(folder, with_pip=True, clear=True)
+            if name != "torch":
+                (packages_of(python) / "lent.pth").write_text(str(packages_of(self.python("torch"))))
+            versions = ["-c", str(ROOT / "constraints.txt")] if name in PINNED else []
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *versions, *ENVIRONMENTS[name]], check=True)
+            done.touch()
+        return python
+
+    def run(self, builder: Builder, folder: Path) -> tuple[float, int, str]:
+        """Seconds, exit code and output of one build."""
+        command = [str(self.python(builder.venv)), *builder.command]
+        start = time.perf_counter()
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=surroundings(builder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        return time.perf_counter() - start, done.returncode, done.stdout
+
+    def round(self, builder: Builder) -> Round:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            builder.write(folder)
+            cold = self._good(builder, folder)
+            if builder.runs_figures and (count := builder.shown(folder).count(BEFORE)) < len(FIGURES):
+                raise SystemExit(f"{builder.name} shows {count} of {len(FIGURES)} figures")
+            warm = self._good(builder, folder)
+            if not builder.runs_figures:
+                return Round(cold, warm, 0.0, False, 0)
+            builder.edit(folder, BEFORE, AFTER)
+            changed = self._good(builder, folder)
+            stale = AFTER not in builder.shown(folder)
+            builder.edit(folder, "torch.set_num_threads(1)", "raise RuntimeError")
+            failing = self.run(builder, folder)[1]
+        return Round(cold, warm, changed, stale, failing)
+
+    def _good(self, builder: Builder, folder: Path) -> float:
+        seconds, code, output = self.run(builder, folder)
+        if code:
+            raise SystemExit(f"{builder.name} exits with {code}:\n{output[-3000:]}")
+        return seconds
+
+    def saves(self, builder: Builder, repeats: int) -> list[float]:
+        """Seconds from saving a changed script to the page that shows it, under a running `mkdocs serve`."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            builder.write(folder)
+            with serving(self.python(builder.venv), builder, folder) as page:
+                seconds = []
+                old, new = BEFORE, AFTER
+                until(page, old)
+                for _ in range(repeats):
+                    time.sleep(2)  # a reader looks at what came before
+                    start = time.perf_counter()
+                    builder.edit(folder, old, new)
+                    until(page, new)
+                    seconds.append(time.perf_counter() - start)
+                    old, new = new, f"width = {len(seconds) + 10}.5"  # never measured before
+        return seconds
+
+
+def packages_of(python: Path) -> Path:
+    """Where an interpreter keeps its packages."""
+    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
+
+
+@contextlib.contextmanager
+def serving(python: Path, builder: Builder, folder: Path) -> Iterator[str]:
+    """A running `mkdocs serve`: the address of figure 3's page."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [str(python), "-m", "mkdocs", "serve", "--livereload", "--dev-addr", address]
+    server = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=surroundings(builder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield f"http://{address}/page_{CHANGED}/"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def until(page: str, text: str) -> None:
+    """Ask for a page until it holds a text."""
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), urllib.request.urlopen(page, timeout=TIMEOUT) as answer:
+            if text in answer.read().decode():
+                return
+        time.sleep(0.02)
+    raise SystemExit(f"{page} never shows {text!r}")
+
+
+def surroundings(builder: Builder) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VGDOCS_", "PYTHON"))}
+    quiet = {"NO_MKDOCS_2_WARNING": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    return kept | quiet | builder.environment
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def median(rounds: list[Round], what: str) -> float:
+    return statistics.median(getattr(r, what) for r in rounds)
+
+
+def table(rounds: dict[str, list[Round]]) -> list[str]:
+    """Medians in seconds and, in brackets, as multiples of this project's without posters."""
+    base = rounds[OURS_BARE]
+    lines = ["| builder | cold | warm | one changed | failing script: exit |", "|---|---|---|---|---|"]
+    for name, own in rounds.items():
+        cells = [name]
+        for what in ("cold", "warm", "changed"):
+            seconds = median(own, what)
+            shown = f"{seconds:.2f} s ({seconds / median(base, what):.2f})" if seconds else ""
+            cells.append(shown + (", stale" if what == "changed" and any(r.stale for r in own) else ""))
+        cells.append("" if name == PLAIN else ", ".join(sorted({str(r.failing) for r in own})))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def verdicts(rounds: dict[str, list[Round]], saves: dict[str, list[float]]) -> Iterator[str]:
+    """Each promise, what was measured and whether it holds."""
+    others = {name: own for name, own in rounds.items() if name not in (PLAIN, OURS_BARE, OURS_WHOLE)}
+    if not others:
+        return
+
+    def promise(text: str, ratio: float, holds: bool) -> str:
+        return f"- {text}: **{ratio:.2f}**, {'holds' if holds else 'FAILS'}"
+
+    fastest = min(others, key=lambda name: median(others[name], "cold"))
+    correct = [name for name, own in others.items() if not any(r.stale for r in own)]
+    quickest = min(correct, key=lambda name: median(others[name], "changed"))
+    cold, changed = median(others[fastest], "cold"), median(others[quickest], "changed")
+    for name in (OURS_BARE, OURS_WHOLE):
+        own = rounds[name]
+        yield f"\n{name}:\n"
+        ratio = cold / median(own, "cold")
+        yield promise(f"cold, times as fast as {fastest} (at least 1.4)", ratio, ratio >= 1.4)
+        ratio = median(own, "warm") / median(rounds[PLAIN], "warm")
+        yield promise("warm, against the same pages without figures (at most 1.15)", ratio, ratio <= 1.15)
+        ratio = median(own, "changed") / changed
+        yield promise(f"one changed, against {quickest} (at most 1)", ratio, ratio <= 1)
+        ratio = statistics.median(saves[name]) / changed
+        yield promise(f"one changed under serve, against {quickest} (at most 0.6)", ratio, ratio <= 0.6)
+        codes = {r.failing for r in own}
+        yield promise("a failing script's smallest exit code (not 0)", min(codes), 0 not in codes)
+
+
+PLAIN, OURS_BARE, OURS_WHOLE = (builder.name for builder in BUILDERS[:3])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The same six figures by six builders.")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "builders", help="where environments are kept")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", action="append", default=[], help="a word in a builder's name; may be repeated")
+    options = parser.parse_args()
+
+    bench = Bench(options.cache.resolve())
+    chosen = [b for b in BUILDERS if b in BUILDERS[:3] or not options.only or any(w in b.name for w in options.only)]
+    for builder in chosen:  # what is read from the disk for the first time is nobody's fault
+        subprocess.run([bench.python(builder.venv), "-c", "import torch, plotly.graph_objects"], check=True)
+    rounds: dict[str, list[Round]] = {builder.name: [] for builder in chosen}
+    for number in range(options.repeats):
+        for builder in chosen:
+            tell(f"round {number + 1} of {options.repeats}: {builder.name}")
+            rounds[builder.name].append(bench.round(builder))
+    saves = {}
+    for builder in BUILDERS[1:3]:
+        tell(f"saving under mkdocs serve: {builder.name}")
+        saves[builder.name] = bench.saves(builder, options.repeats)
+
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, medians of {options.repeats}\n")
+    print("\n".join(table(rounds)))
+    for name, seconds in saves.items():
+        print(f"\nSave to page under mkdocs serve, {name}: {', '.join(f'{s:.2f}' for s in seconds)} s")
+    print("\n".join(verdicts(rounds, saves)))
+
+
+if __name__ == "__main__":
+    main()
