@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from urllib.parse import urlsplit
 
 import pytest
@@ -65,11 +66,15 @@ def test_a_link_to_a_search_and_the_words_it_marked(deployed, visit):
         visitor.page.locator("mark[data-md-highlight]").first.wait_for()
 
 
-def words(sentence: str, count: int) -> str:
-    """The longest words of a sentence, in their order: what a reader remembers of it."""
-    plain = [word.strip(".,;:()`'\"") for word in sentence.split()]
-    kept = sorted((word for word in plain if word.isalpha()), key=len, reverse=True)[:count]
-    return " ".join(word for word in plain if word in kept)
+def plain(sentence: str) -> list[str]:
+    return [word for word in (word.strip(".,;:()`'\"") for word in sentence.split()) if word.isalpha()]
+
+
+def telling(sentence: str, uses: Counter[str]) -> str:
+    """The five words of a sentence that the fewest others use, in their order: what a reader would type."""
+    words = list(dict.fromkeys(plain(sentence)))
+    kept = sorted(words, key=lambda word: (uses[word], -len(word)))[:5]
+    return " ".join(word for word in words if word in kept)
 
 
 def shown(deployed) -> list[str]:
@@ -94,6 +99,8 @@ def results(page):
 
 def test_a_figure_is_found_by_its_finding_and_a_claim_by_its_words(deployed, visit):
     known = json.loads((deployed.folder / "latest/numbers.json").read_text("utf-8"))["figures"]
+    sentences = [text for one in known.values() for text in [one["title"], *(c["sentence"] for c in one["claims"])]]
+    uses = Counter(word for sentence in sentences for word in set(plain(sentence)))
     for figure in shown(deployed):
         claim = known[figure]["claims"][0]
         anchor = f"claim-{figure}-{claim['name'].removeprefix('claim_')}"
@@ -101,12 +108,12 @@ def test_a_figure_is_found_by_its_finding_and_a_claim_by_its_words(deployed, vis
             with visit() as visitor:
                 visitor.open(deployed.at(""))
                 by_shortcut(visitor.page)
-                visitor.page.keyboard.type(words(sentence, 5))
+                visitor.page.keyboard.type(telling(sentence, uses))
                 found = results(visitor.page)
                 if target.startswith("fig"):
                     found = found.first  # a claim's words are those of many other sentences
                 found = found.locator(f"a[href*='{target}']").first
-                assert found.count(), f"{words(sentence, 5)!r} does not find {target}"
+                assert found.count(), f"{telling(sentence, uses)!r} does not find {target}"
                 visitor.instantly(found.click)
                 box = visitor.page.locator(f"[id={target}]")
                 box.wait_for()  # in sight, though claims are folded away
