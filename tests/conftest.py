@@ -14,6 +14,8 @@ from vgdocs.library import Library
 from vgdocs.markdown import Context, VgdocsExtension
 
 pytest_plugins = ["pytester"]
+# Tests run side by side, here and in the processes that they start: threads of one would wait for those of another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The parts of the usual script; a test replaces the one that it is about.
 PARTS = {

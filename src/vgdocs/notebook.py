@@ -10,7 +10,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-STARTUP = "from vgdocs.notebook import register\n\nregister()\n"
+STARTUP = """\
+import os
+
+# before torch is loaded: on a busy machine two threads wait for each other most of the time
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from vgdocs.notebook import register
+
+register()
+"""
 
 
 def register() -> None:
