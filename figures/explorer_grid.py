@@ -200,7 +200,7 @@ def listed(beyond: dict) -> list[str]:
         scales = sorted({setting.sigma_w2 for setting in found})
         worst = max((beyond[setting] for setting in found), key=abs)
         lines.append(
-            f"{key[0]}, norm {key[1]}, skip {key[2]}, sigma_w2 {scales[0]:.2g} to {scales[-1]:.2g}: "
+            f"{key[0]}, norm {key[1]}, skip {key[2]}, sigma_w2 {scales[0]:.3g} to {scales[-1]:.3g}: "
             f"{len(found)} of more than 1%, the worst {worst:+.1%}; {', '.join(sorted({why(s) for s in found}))}"
         )
     return lines
