@@ -31,7 +31,7 @@ REM = 20  # px; Material's at usual widths
 VARIANTS = {"wide": (648, 420), "narrow": (358, 380)}  # px: a figure's column on a desk and on a phone
 PANEL = 280  # px; the height of each panel where several stand above one another
 CARD = (1200, 630)  # px; what a shared link shows
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--no-sandbox",  # a container's root has no other way, and only our own figures are drawn
     "--disable-gpu",

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
+from vgdocs import posters
 from vgdocs.web import serve
 
 if TYPE_CHECKING:
@@ -30,18 +31,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SUBPATH = "vanishing-gradient"  # as on a project's page at a host of static pages
 VERSIONS = ("0.9", "1.0")
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # nothing but our own server can be reached, whatever the machine's network
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
+# nothing but our own server can be reached, whatever the machine's network
+FLAGS = [*posters.FLAGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 # Layout shifts, and the plots' heights before anything is drawn into them.
 WITNESS = """
@@ -154,9 +145,9 @@ class Visitor:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One headless Chromium."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
+    program = posters.executable()
     if not program:
-        _cannot(f"no Chromium: none of {', '.join(NAMES)} is on the path")
+        _cannot(f"no Chromium: none of {', '.join(posters.BROWSERS)} is on the path")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -82,16 +83,21 @@ def test_the_link_leads_to_the_page_of_all_numbers(deployed, visit):
         assert visitor.page.locator(f"h2#{figure}").is_visible()
 
 
+def save_first(visitor, deployed, form: str):
+    """The first figure with data, and the text of what its button saves."""
+    visitor.open(deployed.at(deployed.page_with(".vg-data table")))
+    figure = visitor.page.locator("figure.vg-figure:has(.vg-data table)").first
+    figure.locator(".vg-data summary").click()
+    with visitor.page.expect_download() as download:
+        figure.locator(f"button[value={form}]").click()
+    assert download.value.suggested_filename == f"{figure.get_attribute('data-figure')}.{form}"
+    return figure, Path(download.value.path()).read_bytes().decode()
+
+
 def test_the_data_as_csv(deployed, visit):
     with visit() as visitor:
-        visitor.open(deployed.at(deployed.page_with(".vg-data table")))
-        figure = visitor.page.locator("figure.vg-figure:has(.vg-data table)").first
-        figure.locator(".vg-data summary").click()
-        with visitor.page.expect_download() as download:
-            figure.locator("button[value=csv]").click()
-        assert download.value.suggested_filename == f"{figure.get_attribute('data-figure')}.csv"
-        with open(download.value.path(), encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
+        figure, text = save_first(visitor, deployed, "csv")
+        rows = list(csv.reader(io.StringIO(text, newline="")))
         shown = figure.locator(".vg-data tr").all()
         assert len(rows) == len(shown)
         first = [re.sub(r"\s+", " ", cell.text_content()).strip() for cell in shown[0].locator("th").all()]
@@ -101,14 +107,8 @@ def test_the_data_as_csv(deployed, visit):
 
 def test_the_data_as_json(deployed, visit):
     with visit() as visitor:
-        visitor.open(deployed.at(deployed.page_with(".vg-data table")))
-        figure = visitor.page.locator("figure.vg-figure:has(.vg-data table)").first
-        figure.locator(".vg-data summary").click()
-        with visitor.page.expect_download() as download:
-            figure.locator("button[value=json]").click()
-        name = figure.get_attribute("data-figure")
-        assert download.value.suggested_filename == f"{name}.json"
-        saved = json.loads(Path(download.value.path()).read_text("utf-8"))
-        plot = figure.locator(".vg-plot")
-        assert (saved.pop("figure"), saved.pop("finding")) == (name, plot.get_attribute("aria-label"))
+        figure, text = save_first(visitor, deployed, "json")
+        saved, plot = json.loads(text), figure.locator(".vg-plot")
+        assert saved.pop("figure") == figure.get_attribute("data-figure")
+        assert saved.pop("finding") == plot.get_attribute("aria-label")
         assert saved == json.loads(plot.get_attribute("data-plot"))
