@@ -16,18 +16,17 @@ import threading
 import time
 from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 
 import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
-from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import BasePlugin, event_priority
-from mkdocs.structure.files import Files
+from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from vgdocs import labs, notebook, search
+from vgdocs import notebook, search, stylesheet
 from vgdocs.figure import FigureError
 from vgdocs.library import Library
 from vgdocs.markdown import Context
@@ -35,6 +34,10 @@ from vgdocs.posters import PosterError
 from vgdocs.progress import bar
 from vgdocs.record import Record
 from vgdocs.report import report
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from mkdocs.livereload import LiveReloadServer
 
 log = logging.getLogger("mkdocs.plugins.vgdocs")
 EXTENSION = "vgdocs.markdown"
@@ -126,13 +129,34 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         assert self.context
         self._shown[page.url] = names = search.figures(html)
         entry = self.context.library.entries.get(names[0]) if names and not self.serving else None
+    @event_priority(-50)  # after mkdocstrings has written its stylesheet
+    def on_env(self, env: Environment, /, *, config: MkDocsConfig, files: Files) -> None:
+        themes = [file.src_uri for file in files.css_files() if file.src_uri.startswith(stylesheet.THEME)]
+        sheets, others = {}, []
+        for address in [*sorted(themes), *config.extra_css]:
+            generated = Path(config.site_dir) / address
+            if file := files.get_file_from_path(address):
+                sheets[address] = file.content_string
+            elif generated.is_file():
+                sheets[address] = generated.read_text("utf-8")
+            else:
+                others.append(address)
+        if sheets:
+            name, text = stylesheet.merge(sheets)
+            files.append(File.generated(config, name, content=text))
+            config.extra_css = [name, *others]
+
         if entry and entry.record and self.context.posters.get(entry.record.plot):
             self._cards[entry.name] = entry.title, entry.record.plot
             page.meta["vg_card"] = CARD.format(entry.name)
 
     def on_post_page(self, output: str, /, *, page: Page, config: MkDocsConfig) -> str:
-        late = self.context.late if self.context else None
-        return LATE.sub(lambda mark: late.get(mark[0], ""), output) if late else output
+        assert self.context
+        late = self.context.late or {}
+        return stylesheet.without_theme_links(LATE.sub(lambda mark: late.get(mark[0], ""), output))
+
+    def on_post_template(self, output: str, /, *, template_name: str, config: MkDocsConfig) -> str:
+        return stylesheet.without_theme_links(output)
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         assert self.context
@@ -225,8 +249,13 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
                 context.draw_posters(labs.plots(html))
                 html = labs.illustrate(html, context.posters.get)
                 page.content = labs.offer(html, page.file.src_uri)
-                _write_notebook(page, resolve)
+                lab = Path(page.file.abs_src_path or "")
+                target = Path(page.file.abs_dest_path).with_name(f"{lab.stem}.ipynb")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(labs.notebook(lab.read_text("utf-8"), page.file.src_uri, absolute), "utf-8")
             except Exception as error:
+        from vgdocs import labs  # which loads an HTML parser; a build that takes a second without labs would feel it
+
                 lines = click.unstyle(str(error)).strip().splitlines() or [type(error).__name__]
                 context.report(f"the lab fails: {lines[-1]}")
                 text = escape("\n".join(lines))
@@ -236,18 +265,9 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         page.render = guarded  # type: ignore[method-assign]
 
 
-def _write_notebook(page: Page, resolve: labs.Resolve) -> None:
-    """Put a lab as an .ipynb beside its page."""
-
-    def absolute(source: str) -> str | None:
-        address = resolve(source)
-        return urljoin(page.canonical_url, address) if address and page.canonical_url else None
-
-    source = Path(page.file.abs_src_path or "")
-    target = Path(page.file.abs_dest_path).with_name(f"{source.stem}.ipynb")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(labs.notebook(source.read_text("utf-8"), page.file.src_uri, absolute), "utf-8")
-
+            def absolute(source: str) -> str | None:
+                address = resolve(source)
+                return urljoin(page.canonical_url, address) if address and page.canonical_url else None
 
 def _complain(text: str) -> None:
     """Tell an error without ending the server: under `strict`, mkdocs counts what is logged and stops."""

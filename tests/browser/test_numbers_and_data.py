@@ -83,6 +83,19 @@ def test_the_link_leads_to_the_page_of_all_numbers(deployed, visit):
         assert visitor.page.locator(f"h2#{figure}").is_visible()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("page", "target"), [("about/numbers/", "h2[id]"), ("claims/", "dt[data-statements]")])
+def test_a_link_into_a_long_page_leads_where_it_points(deployed, visit, page, target, width):
+    """What is far away there is laid out when it comes near; until then its height is a guess."""
+    targets = [element["id"] for element in deployed.html(page).select(target)]
+    for name in (targets[len(targets) // 2], targets[-5]):
+        with visit(width=width) as visitor:
+            visitor.open(f"{deployed.at(page)}#{name}")
+            visitor.page.wait_for_timeout(300)  # in which what has come near takes its place
+            top = visitor.page.evaluate("name => document.getElementById(name).getBoundingClientRect().top", name)
+            assert 40 < top < 200, f"{name} lies {top} px below the window's upper edge"
+
+
 def save_first(visitor, deployed, form: str):
     """The first figure with data, and the text of what its button saves."""
     visitor.open(deployed.at(deployed.page_with(".vg-data table")))

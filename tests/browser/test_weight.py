@@ -29,6 +29,15 @@ def weigh(visitor, url: str) -> dict[str, int]:
     return {urls[request]: size for request, size in sizes.items() if request in urls}
 
 
+def test_the_first_paint_waits_for_one_stylesheet(deployed):
+    for page in deployed.pages():
+        head = deployed.html(page).head
+        sheets = [link["href"] for link in head.select("link[rel=stylesheet]") if "explore.css" not in link["href"]]
+        assert len(sheets) == 1, f"{page or 'home'} waits for {sheets}"
+        waits = [s["src"] for s in deployed.html(page).select("script[src]") if not s.has_attr("defer")]
+        assert not waits, f"{page or 'home'} waits for {waits}"
+
+
 @pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
 def test_no_page_is_heavy_or_shifts(deployed, visit, width):
     found = []

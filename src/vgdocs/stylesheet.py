@@ -1,0 +1,36 @@
+"""One stylesheet for the whole site: every further one keeps the reader waiting for a request of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Mapping
+
+FOLDER = "assets"
+URL = re.compile(r"""url\((["']?)(?!data:|https?:|[/#])([^)"']+)\1\)""")
+SOURCE_MAP = re.compile(r"/\*# sourceMappingURL=.*?\*/")
+THEME = "assets/stylesheets/"  # where Material keeps its own
+THEME_LINK = re.compile(rf'\s*<link rel="stylesheet" href="[^"]*{THEME}[^"]+">')
+
+
+def merge(sheets: Mapping[str, str]) -> tuple[str, str]:
+    """The name and the text of one stylesheet made of several.
+
+    sheets: texts by address in the site, in their order; what they refer to is found from `assets/` as well.
+    The name changes with the text, so that no browser shows a new page in an old style.
+    """
+    text = "\n".join(_moved(css, posixpath.dirname(address)) for address, css in sheets.items())
+    return f"{FOLDER}/site.{hashlib.sha256(text.encode()).hexdigest()[:8]}.css", text
+
+
+def without_theme_links(html: str) -> str:
+    """A page that no longer asks for the theme's own stylesheets."""
+    return THEME_LINK.sub("", html)
+
+
+def _moved(css: str, folder: str) -> str:
+    def moved(match: re.Match[str]) -> str:
+        return f"url({match[1]}{posixpath.relpath(posixpath.join(folder, match[2]), FOLDER)}{match[1]})"
+
+    return URL.sub(moved, SOURCE_MAP.sub("", css))
