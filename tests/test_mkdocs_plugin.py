@@ -9,6 +9,7 @@ from bs4 import BeautifulSoup
 from mkdocs.config import load_config
 
 from vgdocs import mkdocs_plugin
+from vgdocs.markdown import Context
 
 PAGE = """\
 # Page
@@ -55,6 +56,22 @@ def test_a_good_project_builds_strictly_and_measures_once(project):
     code, output = project.mkdocs("build", "--strict")
     assert code == 0
     assert "[1/1]" not in output
+
+
+@pytest.mark.parametrize(("patience", "at_once"), [(60.0, True), (0.0, False)])
+def test_a_rebuild_under_serve_waits_for_an_edited_figure_if_it_is_quick(project, monkeypatch, patience, at_once):
+    plugin = mkdocs_plugin.VgdocsPlugin()
+    plugin.serving, plugin.context = True, Context(project.library())
+    plugin._signal = project.root / "signal"
+    plugin._ended = plugin._began + 1.0  # there was a build before this one
+    project.edit(project.figures / "halving.py", "STEPS = 10", "STEPS = 11")
+    monkeypatch.setattr(mkdocs_plugin, "PATIENCE", patience)
+    plugin.on_pre_build(config=None)
+    record = plugin.context.library.entries["halving"].record
+    assert (record.numbers["last"] == 0.5**11) if at_once else record is None
+    plugin._measured.wait(60)
+    assert plugin._news.wait(1) is not at_once, "what was waited for is news, or what wasn't is none"
+    plugin.on_shutdown()
 
 
 def test_the_command_itself_fails_with_one_and_no_traceback(project):

@@ -43,6 +43,7 @@ log = logging.getLogger("mkdocs.plugins.vgdocs")
 EXTENSION = "vgdocs.markdown"
 LATE = re.compile(r"<!--vg-late-\d+-->")
 CARD = "assets/cards/{}.png"  # of a figure; overrides/main.html names it where a link to the page is shared
+PATIENCE = 2.0  # seconds that a rebuild under serve waits for what was edited, if it is measured that soon
 PAUSE = 4  # times as long as it took to build the site, before what was measured meanwhile has it built anew
 
 
@@ -54,6 +55,8 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     _measuring = False  # whether figures are being measured in the background
 
     def __init__(self) -> None:
+        self._measured = threading.Event()  # what was stale when the latest measuring began has been measured
+        self._taken = threading.Event()  # and the build that waited for it has it
         self._news = threading.Event()  # something was measured that no build has looked at yet
         self._began = self._ended = 0.0  # the latest build, by the monotonic clock
         self._shown: dict[str, list[str]] = {}  # the figures on each page, by its address
@@ -102,14 +105,15 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
             self._draw_posters()
             return
         self._news.clear()
+        took = library.times()
         library.refresh(run=False)
         waiting = [e.name for e in library.entries.values() if not e.record and not e.error]
-        undrawn = [] if self.context.without_posters else self.context.posters.missing(library.plots)
-        if (waiting or undrawn) and not self._measuring:
-            if waiting:
-                log.info("measuring %s in the background: %s", _count(len(waiting), "figure"), ", ".join(waiting))
-            self._measuring = True
-            threading.Thread(target=self._measure, daemon=True).start()
+        if (waiting or self._undrawn(library)) and not self._measuring:
+            self._start_measuring(waiting)
+            quick = sum(took.get(name, 0) for name in waiting) < PATIENCE
+            if waiting and quick and self._ended and self._measured.wait(PATIENCE):
+                self._taken.set()
+                library.refresh(run=False)
 
     def on_shutdown(self) -> None:
         self._news.clear()
@@ -125,10 +129,6 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self.context.page = page.file.src_uri
         return markdown
 
-    def on_page_content(self, html: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> None:
-        assert self.context
-        self._shown[page.url] = names = search.figures(html)
-        entry = self.context.library.entries.get(names[0]) if names and not self.serving else None
     @event_priority(-50)  # after mkdocstrings has written its stylesheet
     def on_env(self, env: Environment, /, *, config: MkDocsConfig, files: Files) -> None:
         themes = [file.src_uri for file in files.css_files() if file.src_uri.startswith(stylesheet.THEME)]
@@ -146,6 +146,10 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
             files.append(File.generated(config, name, content=text))
             config.extra_css = [name, *others]
 
+    def on_page_content(self, html: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> None:
+        assert self.context
+        self._shown[page.url] = names = search.figures(html)
+        entry = self.context.library.entries.get(names[0]) if names and not self.serving else None
         if entry and entry.record and self.context.posters.get(entry.record.plot):
             self._cards[entry.name] = entry.title, entry.record.plot
             page.meta["vg_card"] = CARD.format(entry.name)
@@ -185,10 +189,23 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         except PosterError as error:
             raise PluginError(f"posters are required (VGDOCS_POSTERS): {error}") from None
 
+    def _undrawn(self, library: Library) -> bool:
+        """Whether posters are missing that can be drawn."""
+        assert self.context
+        return not self.context.without_posters and bool(self.context.posters.missing(library.plots))
+
     def _touch(self) -> None:
         """Make `mkdocs serve` build anew: it watches this file."""
         with contextlib.suppress(OSError):  # the site's folder is gone: the server is shutting down
             self._signal.touch()
+
+    def _start_measuring(self, waiting: list[str]) -> None:
+        if waiting:
+            log.info("measuring %s in the background: %s", _count(len(waiting), "figure"), ", ".join(waiting))
+        self._measuring = True
+        self._measured.clear()
+        self._taken.clear()
+        threading.Thread(target=self._measure, daemon=True).start()
 
     def _measure(self) -> None:
         assert self.context
@@ -201,12 +218,16 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
             if time.monotonic() - self._ended > PAUSE * (self._ended - self._began) > 0:
                 self._touch()
 
+        undrawn = True
         try:
             library.refresh(progress=progress)
+            self._measured.set()
+            undrawn = self._undrawn(library)
             self.context.draw_posters(library.plots)
         finally:
             self._measuring = False
-            self._news.set()
+            if undrawn or not self._taken.wait(0.1):
+                self._news.set()
         # the server starts to watch only after its first build, and may miss one touch
         while self._news.is_set():
             self._touch()
@@ -230,6 +251,8 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
     def _guard(self, page: Page) -> None:
         """Finish a lab's page, and make one that fails a problem in the summary and a box in its page."""
+        from vgdocs import labs  # which loads an HTML parser; a build that takes a second without labs would feel it
+
         render = page.render
         context = self.context
         assert context
@@ -238,6 +261,10 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
             def resolve(source: str) -> str | None:
                 file = files.get_file_from_path(source)
                 return file.url_relative_to(page.file) if file else None
+
+            def absolute(source: str) -> str | None:
+                address = resolve(source)
+                return urljoin(page.canonical_url, address) if address and page.canonical_url else None
 
             context.page = page.file.src_uri
             try:
@@ -254,8 +281,6 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(labs.notebook(lab.read_text("utf-8"), page.file.src_uri, absolute), "utf-8")
             except Exception as error:
-        from vgdocs import labs  # which loads an HTML parser; a build that takes a second without labs would feel it
-
                 lines = click.unstyle(str(error)).strip().splitlines() or [type(error).__name__]
                 context.report(f"the lab fails: {lines[-1]}")
                 text = escape("\n".join(lines))
@@ -264,10 +289,6 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
         page.render = guarded  # type: ignore[method-assign]
 
-
-            def absolute(source: str) -> str | None:
-                address = resolve(source)
-                return urljoin(page.canonical_url, address) if address and page.canonical_url else None
 
 def _complain(text: str) -> None:
     """Tell an error without ending the server: under `strict`, mkdocs counts what is logged and stops."""
