@@ -73,6 +73,15 @@ BAD = {
         NO_LINE + 'left[1] is inf: write it as the string "inf"',
     ),
     "returns_a_set": (measuring('return {"last": {0.5}}'), NO_LINE + "last is a builtins.set, not plain JSON"),
+    "returns_half_a_character": (
+        measuring(r'return {"last": 0.5, "unit": "\ud800"}'),
+        NO_LINE + r"unit holds half a character, '\ud800', which can't be written to a file",
+    ),
+    "raises_half_a_character": (measuring(r'raise ValueError("\ud800")'), LINE + "raises ValueError: ?"),
+    "draws_half_a_character": (
+        drawing(r'return go.Figure(go.Scatter(y=[0.5], name="\ud800"))'),
+        NO_LINE + r"draw() writes half a character, '\ud800', which can't be put into a page",
+    ),
     "returns_itself": (
         measuring('m = {}; m["m"] = m; return m'),
         NO_LINE + "raises RecursionError: maximum recursion depth exceeded while calling a Python object",

@@ -167,7 +167,8 @@ def check_measured(value: Any, name: str = "measure()", in_list: bool = False) -
             how = f'write it as the string "{value}"' if in_list else "a number that pages cite is finite"
             raise ValueError(f"{name} is {value}: {how}")
     elif type(value) is str:
-        return
+        if has_half_a_character(value):
+            raise ValueError(f"{name} holds half a character, {value!r}, which can't be written to a file")
     elif type(value) is list:
         for i, item in enumerate(value):
             check_measured(item, f"{name}[{i}]", in_list=True)
@@ -180,6 +181,11 @@ def check_measured(value: Any, name: str = "measure()", in_list: bool = False) -
         kind = f"{type(value).__module__}.{type(value).__name__}"
         hint = {"torch.Tensor": "; call .item() or .tolist()"}.get(kind, "")
         raise ValueError(f"{name} is a {kind}, not plain JSON{hint}")
+
+
+def has_half_a_character(text: str) -> bool:
+    """Whether a text holds a surrogate, half of a pair: Python takes it, and no file can."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def check_plot(plot: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from vgdocs.record import Measured, Verdict, check_measured, check_plot
+from vgdocs.record import Measured, Verdict, check_measured, check_plot, has_half_a_character
 
 SIGNIFICANT_DIGITS = 6  # of a plotted point: more than a screen can show, a third of the bytes
 
@@ -52,10 +52,11 @@ def work(job: Job, connection: Connection) -> None:
             outcome = _run(job)
         if text := printed.getvalue():
             raise ScriptError(f"prints; a figure returns what it measures. It printed:\n{text[:2000].rstrip()}")
-        message = json.dumps(outcome, allow_nan=False)
+        message = json.dumps(outcome, allow_nan=False, ensure_ascii=False).encode()
     except BaseException as error:  # SystemExit too: whatever ends the script is told to its author
-        message = json.dumps({"error": _explain(error, job.path)})
-    connection.send_bytes(message.encode())
+        # half a character, as in "\ud800", can't be written; what is told about it has to be
+        message = json.dumps({"error": _explain(error, job.path)}, ensure_ascii=False).encode(errors="replace")
+    connection.send_bytes(message)
     connection.close()
 
 
@@ -127,6 +128,8 @@ def _plain_plot(figure: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str) and has_half_a_character(value):
+        raise ScriptError(f"draw() writes half a character, {value!r}, which can't be put into a page")
     if isinstance(value, dict) and "bdata" in value:  # how plotly packs an array: the page's table needs its points
         value = _unpacked(value)
     if isinstance(value, float):
