@@ -36,7 +36,7 @@ PRELOAD = {
     "torch._dynamo": "optim",  # torch's optimisers load it
     "sklearn.datasets": "sklearn",
     "sklearn.model_selection": "sklearn",
-    "plotly.graph_objects": "plotly",
+    "plotly.basedatatypes": "plotly",  # what graph_objects, which is lazy, loads with the first figure
 }
 POLL = 0.2  # seconds between looks at a figure that another build is measuring
 STARTING = threading.Lock()  # held while the environment is dressed up for a process that starts
