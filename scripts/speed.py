@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("site", nargs="?", type=Path, help="a deployed tree, with versions.json; else it is built")
     parser.add_argument("--pages", default="*", help='which pages, as "solutions/*"; the first one is ""')
     parser.add_argument("--runs", type=int, default=3, help="runs of Lighthouse of which the median is told")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS, help="what Lighthouse plays")
     parser.add_argument("--no-lighthouse", action="store_true")
     parser.add_argument("--no-stock", action="store_true", help="leave out the pages as notebooks")
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
@@ -86,17 +87,19 @@ def main() -> None:
         if not options.no_stock:
             where = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             stock = stack.enter_context(serve(build_stock(folder / version, pages, where)))
-        tables = measure(pages, f"{address}/{version}/", stock, program, options.runs)
+        tables = measure(pages, f"{address}/{version}/", stock, program, options.runs, options.forms)
     print(tables)
     if options.out:
         options.out.write_text(tables, "utf-8")
 
 
-def measure(pages: list[str], site: str, stock: str | None, program: str | None, runs: int) -> str:
+def measure(
+    pages: list[str], site: str, stock: str | None, program: str | None, runs: int, forms: Sequence[str]
+) -> str:
     head = ["page", "KB", "requests", "LCP ms", "CLS", "blocked ms"]
     if program:
-        head += [f"{form}: {', '.join(name[:4] for name in CATEGORIES)}" for form in FORMS]
-    head += ["stock: KB", "LCP ms", "blocked ms", *(["mobile, desktop perf"] if program else [])] if stock else []
+        head += [f"{form}: {', '.join(name[:4] for name in CATEGORIES)}" for form in forms]
+    head += ["stock: KB", "LCP ms", "blocked ms", *([f"{', '.join(forms)} perf"] if program else [])] if stock else []
     rows, waits = [], []
     with browser() as chromium:
         for done, page in enumerate(pages, 1):
@@ -105,15 +108,16 @@ def measure(pages: list[str], site: str, stock: str | None, program: str | None,
             row = [page or "home", f"{one.kilobytes:.0f}", str(one.requests), f"{one.paint:.0f}", f"{one.shift:.4f}"]
             row.append(f"{one.blocked:.0f}")
             if program:
-                row += [", ".join(scores(program, site + page, form, runs)) for form in FORMS]
+                row += [", ".join(scores(program, site + page, form, runs)) for form in forms]
             if stock:
                 other = visit(chromium, f"{stock}/{page}")
                 row += [f"{other.kilobytes:.0f}", f"{other.paint:.0f}", f"{other.blocked:.0f}"]
                 if program:
-                    row.append(", ".join(scores(program, f"{stock}/{page}", form, runs)[0] for form in FORMS))
+                    row.append(", ".join(scores(program, f"{stock}/{page}", form, runs)[0] for form in forms))
             rows.append(row)
-            if times := [time_to_live(chromium, site + page, lazy) for lazy in (False, True)]:
-                waits.append([page or "home", *(f"{ms:.0f}" if ms else "" for pair in times for ms in pair)])
+            tell(" | ".join(row))  # a whole run takes an hour or two, and may be cut short
+            times = [time_to_live(chromium, site + page, lazy) for lazy in (False, True)]
+            waits.append([page or "home", *(f"{ms:.0f}" if ms else "" for pair in times for ms in pair)])
     live_head = ["page", "poster: first, ms", "later", "lazy: first, ms", "later"]
     live = [row for row in waits if any(row[1:])]
     explained = (
