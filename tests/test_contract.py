@@ -48,11 +48,12 @@ LAYERS = [
     "diagnosis experiments",
     "explore",
     "explore_grid",
-    "figure numbers math search web",
+    "figure numbers math search stylesheet web",
     "record labs notebook drift",
     "store worker",
     "runner",
     "library progress citations posters",
+    "fragments",
     "markdown report site_check explore_cli",
     "mkdocs_plugin pytest_plugin __main__",
 ]

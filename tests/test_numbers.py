@@ -2,7 +2,7 @@
 
 import pytest
 
-from vgdocs.numbers import Formatted, fill, format_number, placeholders
+from vgdocs.numbers import Formatted, fill, format_number
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,3 @@ class TestFill:
             fill("{width}", NUMBERS)
         with pytest.raises(ValueError, match="isn't a number format"):
             fill("{last:huge}", NUMBERS)
-
-
-def test_placeholders():
-    assert placeholders("From {rate.he.lo:.2f} to {last}, {not one}.") == ["rate.he.lo", "last"]

@@ -21,7 +21,7 @@ import json
 import logging
 import re
 import xml.etree.ElementTree as etree
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape
@@ -33,28 +33,21 @@ import pygments
 from markdown.inlinepatterns import InlineProcessor
 from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
 from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block
 
-from vgdocs import drift, math
+from vgdocs import drift, fragments, math
 from vgdocs.citations import NUMBER, Problem
-from vgdocs.figure import Claim
 from vgdocs.library import CitationError, Entry, Library
-from vgdocs.numbers import fill, format_number
+from vgdocs.numbers import fill
 from vgdocs.posters import REM, PosterError, Posters, height
-from vgdocs.record import lookup
 
 log = logging.getLogger("mkdocs.plugins.vgdocs")  # MkDocs shows what is told under its own name
 LEFTOVER = re.compile(r"^[ \t]*/{3,}.*", re.MULTILINE)
-SLOWEST = 8  # figures that the table of times names
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 MISCITED = re.compile(r"\[\[[^\[\]\n]*\b[A-Za-z_]\w*\.\w[^\[\]\n]*\]\]")  # what NUMBER didn't take
 HANDLED = {"arithmatex", "vg-error"}  # classes of elements whose text isn't the author's
 NO_BLOCK = "this is no block: a figure takes a name, the options code and notes, and a closing ///"
-# what the site's style leaves in the colour of the text, and what makes up half the weight of a listing
-UNCOLOURED = re.compile(r'<span class="(?:n|w|p|o|nn|nf|nb|nc|nd|fm|vm|bp)">([^<]*)</span>')
 OPEN = "data-open"  # marks a figure whose closing /// hasn't come yet
 
 
@@ -97,7 +90,7 @@ class Context:
         return mark
 
     def highlight(self, code: str) -> str:
-        return self.library.store.derived(f"code-{pygments.__version__}", code, _highlight)
+        return self.library.store.derived(f"code-{pygments.__version__}", code, fragments.highlight)
 
     def report(self, message: str, text: str = "") -> None:
         self.problems.append(Problem(self.page, text, message))
@@ -195,7 +188,7 @@ class _CitedNumber(InlineProcessor):
             element.text = "…"
             return element
         value, formatted = cited
-        return _number_element(figure, number, value, self.md.htmlStash.store(formatted.html))
+        return fragments.number_element(figure, number, value, self.md.htmlStash.store(formatted.html))
 
 
 class _FigureBlock(Block):
@@ -225,21 +218,22 @@ class _FigureBlock(Block):
 
     def on_end(self, block: etree.Element) -> None:
         del block.attrib[OPEN]
-        entry = self.config["context"].library.entries.get(self.name)
+        context = self.config["context"]
+        entry = context.library.entries.get(self.name)
         if not entry or not entry.figure or entry.error or "id" not in block.attrib:
             return
         html = []
         for function in self.options["code"].replace(",", " ").split():
             try:
-                code = self.config["context"].highlight(entry.figure.source(function))
+                code = context.highlight(entry.figure.source(function))
             except KeyError as error:
                 self._fail(block, str(error.args[0]))
                 continue
-            html.append(_details("vg-code", f"The code of <code>{escape(function)}</code>", code))
+            html.append(fragments.details("vg-code", f"The code of <code>{escape(function)}</code>", code))
         if entry.record:
-            html.append(_meta(entry, self.config["context"]))
+            html.append(fragments.meta(entry, context.highlight, context.later))
             try:
-                html += [_notes(entry, name) for name in self.options["notes"].split()]
+                html += [fragments.notes(entry, name) for name in self.options["notes"].split()]
             except CitationError as error:
                 self._fail(block, str(error))
         rest = etree.SubElement(block, "div", {"class": "vg-meta"})
@@ -258,7 +252,7 @@ class _FigureBlock(Block):
             sentence = fill(claim.sentence, entry.numbers)
             _error_box(element, store(escape(f"This build's measurement contradicts: {sentence}")), verdict.message)
         finding = etree.SubElement(element, "p", {"class": "vg-finding"})
-        finding.text = store(_sentence(entry.figure.title, entry))
+        finding.text = store(fragments.sentence(entry.figure.title, entry))
         drawn = entry.record.plot
         plot = {"class": "vg-plot", "role": "img", "aria-label": entry.title, "data-plot": _json(drawn)}
         if pixels := height(drawn):
@@ -287,7 +281,8 @@ class _NumbersBlock(Block):
             if entry.error:
                 _error_box(content, self.md.htmlStash.store(escape(entry.error.message)))
             elif entry.record and entry.figure:
-                content.text = self.md.htmlStash.store(_numbers_table(entry))
+                content.set("style", f"--vg-rows: {len(entry.numbers)}")  # how high it is, before it is laid out
+                content.text = self.md.htmlStash.store(fragments.numbers_table(entry))
             else:
                 content.text = "still being measured"
         return element
@@ -301,7 +296,7 @@ class _TimesBlock(Block):
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         element = etree.SubElement(parent, "div", {"class": "vg-times"})
-        element.text = self.md.htmlStash.store(_times_table(self.config["context"].library.times()))
+        element.text = self.md.htmlStash.store(fragments.times_table(self.config["context"].library.times()))
         return element
 
 
@@ -323,7 +318,7 @@ class _ChangesBlock(Block):
         for newer, older, changes in history:
             heading = etree.SubElement(element, "h3")
             heading.text = markdown.util.AtomicString(f"{newer or 'This build'}, against {older}")
-            table = self.md.htmlStash.store(_changes_table(changes))
+            table = self.md.htmlStash.store(fragments.changes_table(changes))
             etree.SubElement(element, "div").text = table
         if not history:
             element.text = "No version has been released yet."
@@ -363,41 +358,6 @@ class _Slips(Treeprocessor):
         element.attrib.update({"class": f"{element.get('class', '')} vg-error".strip(), "role": "alert"})
 
 
-def _number_attributes(figure: str, number: str, value: float) -> dict[str, str]:
-    return {
-        "class": "vg-number",
-        "data-figure": figure,
-        "data-number": number,
-        "value": repr(value),
-        "title": f"{figure}.{number} = {value!r}",
-    }
-
-
-def _number_element(figure: str, number: str, value: float, text: str) -> etree.Element:
-    element = etree.Element("data", _number_attributes(figure, number, value))
-    element.text = text
-    return element
-
-
-def _number_html(figure: str, number: str, value: float, html: str) -> str:
-    attributes = [f'{k}="{escape(v)}"' for k, v in _number_attributes(figure, number, value).items()]
-    return f"<data {' '.join(attributes)}>{html}</data>"
-
-
-def _sentence(template: str, entry: Entry) -> str:
-    """A finding or a claim's sentence as HTML, each number a citation."""
-
-    def show(name: str, formatted: Any) -> str:
-        return _number_html(entry.name, name, entry.numbers[name], formatted.html)
-
-    # escaping leaves the placeholders alone: they hold neither &, < nor quotes
-    return fill(_inline_code(escape(template, quote=False)), entry.numbers, show)
-
-
-def _inline_code(html: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
-
-
 def _error_box(parent: etree.Element, title: str, details: str = "") -> None:
     box = etree.SubElement(parent, "div", {"class": "vg-error", "role": "alert"})
     etree.SubElement(etree.SubElement(box, "p"), "strong").text = title
@@ -408,147 +368,3 @@ def _error_box(parent: etree.Element, title: str, details: str = "") -> None:
 def _json(plot: dict[str, Any]) -> str:
     # Markdown's serialiser takes "&quot;" in an attribute for an entity that is one already
     return json.dumps(plot, ensure_ascii=False, separators=(",", ":")).replace("&", "\\u0026")
-
-
-def _details(name: str, summary: str, html: str, attributes: str = "") -> str:
-    return f'<details class="{name}"{attributes}><summary>{summary}</summary>{html}</details>'
-
-
-def _highlight(code: str) -> str:
-    html = pygments.highlight(code, PythonLexer(), HtmlFormatter(cssclass="highlight", wrapcode=True))
-    return UNCOLOURED.sub(r"\1", html)
-
-
-def _meta(entry: Entry, context: Context) -> str:
-    """The quiet line below a figure: claims, data, source."""
-    assert entry.figure
-    assert entry.record
-    claims = [(claim, entry.verdict(claim)) for claim in entry.figure.claims]
-    items = "".join(_claim_item(claim, entry) for claim, _ in claims)
-    one = "1 claim" if len(claims) == 1 else f"{len(claims)} claims"
-    judged = all(verdict for _, verdict in claims)
-    summary = f"{one} checked by this build" if judged else f"{one}, not checked by this build"
-    buttons = "".join(
-        f'<button class="vg-save md-button" type="button" value="{form.lower()}" hidden>Download {form}</button> '
-        for form in ("CSV", "JSON")
-    )
-    hidden = " data-search-exclude"
-    data = _details("vg-data", "Data", buttons + _data_table(entry.record.plot, entry.name), hidden)
-    source = _details("vg-source", "Source", context.highlight(entry.figure.text), hidden)
-    return _details("vg-claims", summary, f"<ul>{items}</ul>") + context.later(data + source)
-
-
-def _notes(entry: Entry, name: str) -> str:
-    """What the figure has to say in words: a measured list of strings."""
-    assert entry.record
-    try:
-        lines = lookup(entry.record.measured, name)
-    except (KeyError, TypeError):
-        lines = None
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise CitationError(f"{entry.name} measures no list of strings {name!r}")
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return _details("vg-notes", f"{len(lines)} notes", f"<ul>{items}</ul>")
-
-
-def _claim_item(claim: Claim, entry: Entry) -> str:
-    verdict = entry.verdict(claim)
-    passed = "unknown" if verdict is None else str(verdict.passed).lower()
-    name = claim.name.removeprefix("claim_")
-    attributes = f'class="vg-claim" id="claim-{entry.name}-{name}" data-passed="{passed}"'
-    return f"<li {attributes}>{_sentence(claim.sentence, entry)}</li>"
-
-
-def _data_table(plot: dict[str, Any], name: str) -> str:
-    """What is drawn, as a table: one column a trace where all share their x, else one row a point."""
-    traces = [t for t in plot["data"] if not _is_band(t) and isinstance(t.get("y", t.get("x")), list)]
-    if not traces:
-        return "<p>This figure draws no points.</p>"
-    layout = plot["layout"]
-    x_title, y_title = (_axis_title(layout, axis) for axis in ("xaxis", "yaxis"))
-    columns = [(t.get("name") or f"trace {i}", _points(t)) for i, t in enumerate(traces, start=1)]
-    xs = columns[0][1][0]
-    if all(points[0] == xs for _, points in columns):
-        head = [x_title, *(name for name, _ in columns)]
-        rows: Iterable[Iterable[Any]] = zip(xs, *(points[1] for _, points in columns), strict=True)
-    else:
-        head = ["series", x_title, y_title]
-        rows = ((name, x, y) for name, points in columns for x, y in zip(*points, strict=True))
-    cells = "".join(f'<th scope="col">{_plain(title)}</th>' for title in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(_cell(v))}</td>' for v in row)}</tr>" for row in rows)
-    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-    # a box that scrolls can be reached by keyboard only if it takes the focus
-    return f'<div class="vg-scroll" tabindex="0" role="region" aria-label="Data of {name}">{table}</div>'
-
-
-def _is_band(trace: dict[str, Any]) -> bool:
-    meta = trace.get("meta")
-    return isinstance(meta, dict) and bool(meta.get("band"))
-
-
-def _points(trace: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    x, y = trace.get("x"), trace.get("y")
-    if x is None:
-        x = list(range(len(y or [])))
-    if y is None:
-        y = list(range(len(x)))
-    shorter = min(len(x), len(y))
-    return x[:shorter], y[:shorter]
-
-
-def _axis_title(layout: dict[str, Any], axis: str) -> str:
-    title = layout.get(axis, {}).get("title", {})
-    return str(title.get("text", "") if isinstance(title, dict) else title) or axis[0]
-
-
-def _plain(text: str) -> str:
-    """Plotly's titles may hold <br> and <sub>; a table's head keeps the text."""
-    return escape(re.sub(r"<[^>]*>", " ", str(text)))
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _numbers_table(entry: Entry) -> str:
-    assert entry.figure
-    assert entry.record
-    bounds: dict[str, list[Claim]] = {}
-    for claim in entry.figure.claims:
-        verdict = entry.verdict(claim)
-        for name in verdict.read if verdict else ():
-            bounds.setdefault(name.removesuffix(".median"), []).append(claim)
-
-    def rows() -> Iterator[str]:
-        for name, value in entry.numbers.items():
-            shown = _number_html(entry.name, name, value, format_number(value, "").html)
-            by = "<br>".join(escape(c.name.removeprefix("claim_").replace("_", " ")) for c in bounds.get(name, []))
-            yield f"<tr><td><code>{escape(name)}</code></td><td>{shown}</td><td>{by}</td></tr>"
-
-    claims = "".join(f"<li>{_sentence(claim.sentence, entry)}</li>" for claim in entry.figure.claims)
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Number", "Measured", "Bounded by the claim"))
-    html = (
-        f'<p class="vg-finding">{_sentence(entry.figure.title, entry)}</p>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows())}</tbody></table>"
-        f'<ul class="vg-claim-list">{claims}</ul>'
-    )
-    return re.sub(r'(<data [^>]*) title="[^"]*"', r"\1", html)  # the rows name them, and there are a thousand
-
-
-def _changes_table(changes: list[drift.Change]) -> str:
-    if not changes:
-        return "<p>No number moved beyond its tolerance.</p>"
-    head = "".join(f'<th scope="col">{title}</th>' for title in drift.HEAD)
-    rows = ("".join(f"<td>{escape(cell)}</td>" for cell in change.cells) for change in changes)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
-
-
-def _times_table(times: dict[str, float]) -> str:
-    total = sum(times.values()) or 1.0
-    shown = list(times.items())[:SLOWEST]
-    rows = [f"<tr><td><code>{escape(name)}</code></td><td>{seconds / total:.0%}</td></tr>" for name, seconds in shown]
-    rest = len(times) - len(shown)
-    if rest:
-        rows.append(f"<tr><td>the other {rest}</td><td>{1 - sum(s for _, s in shown) / total:.0%}</td></tr>")
-    head = '<th scope="col">Figure</th><th scope="col">Share of the measuring time</th>'
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -61,8 +61,3 @@ def fill(template: str, numbers: Mapping[str, Number], show: Callable[[str, Form
         return show(name, formatted) if show else formatted.text
 
     return PLACEHOLDER.sub(one, template)
-
-
-def placeholders(template: str) -> list[str]:
-    """The names of the numbers that a sentence cites."""
-    return [match[1] for match in PLACEHOLDER.finditer(template)]
