@@ -366,7 +366,7 @@ def _sorted_attributes(html: str) -> str:
 
 class TestTimes:
     def test_the_slowest_figures_are_named_with_their_shares(self, convert, monkeypatch):
-        monkeypatch.setattr("vgdocs.markdown.SLOWEST", 2)
+        monkeypatch.setattr("vgdocs.fragments.SLOWEST", 2)
         monkeypatch.setattr(Library, "times", lambda _: {"second": 6.0, "first": 3.0, "third": 1.0})
         html, problems = convert("/// times\n///")
         rows = [[cell.text for cell in row.select("td")] for row in soup_of(html).select(".vg-times tbody tr")]

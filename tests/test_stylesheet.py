@@ -29,6 +29,11 @@ def test_the_sheets_keep_their_order_and_lose_their_source_maps():
     assert "sourceMappingURL" not in text
 
 
+def test_what_styles_each_element_twice_more_is_left_out():
+    stilling = "[data-md-color-switching] *,[data-md-color-switching] :after{transition-duration:0s!important}"
+    assert stylesheet.merge({"a.css": "p{top:0}" + stilling + "p{top:1px}"})[1] == "p{top:0}p{top:1px}"
+
+
 def test_the_name_changes_with_the_text():
     names = {stylesheet.merge({"a.css": css})[0] for css in ("p{top:0}", "p{top:1px}")}
     assert len(names) == 2
@@ -60,4 +65,5 @@ def test_a_built_page_waits_for_one_stylesheet(project):
         path = project.site / str(sheet["href"]).removeprefix("/") if page == "404.html" else None
         css = (path or project.site.joinpath(page).parent / str(sheet["href"])).read_text("utf-8")
         assert "--md-primary-fg-color" in css, "Material's palette is missing"
+        assert "data-md-color-switching" not in css
         assert "url(../style/dot.png)" in css

@@ -13,6 +13,10 @@ SOURCE_MAP = re.compile(r"/\*# sourceMappingURL=.*?\*/")
 THEME = "assets/stylesheets/"  # where Material keeps its own
 THEME_LINK = re.compile(rf'\s*<link rel="stylesheet" href="[^"]*{THEME}[^"]+">')
 
+# Material stills every transition while a palette is set, which it does at the start of each page too: each element is
+# styled twice more. Without that, links and code take an eighth of a second to follow the palette.
+STILLING = re.compile(r"[^{}]*\[data-md-color-switching\][^{}]*\{[^{}]*\}")
+
 
 def merge(sheets: Mapping[str, str]) -> tuple[str, str]:
     """The name and the text of one stylesheet made of several.
@@ -33,4 +37,4 @@ def _moved(css: str, folder: str) -> str:
     def moved(match: re.Match[str]) -> str:
         return f"url({match[1]}{posixpath.relpath(posixpath.join(folder, match[2]), FOLDER)}{match[1]})"
 
-    return URL.sub(moved, SOURCE_MAP.sub("", css))
+    return URL.sub(moved, STILLING.sub("", SOURCE_MAP.sub("", css)))
