@@ -15,7 +15,7 @@ THEME_LINK = re.compile(rf'\s*<link rel="stylesheet" href="[^"]*{THEME}[^"]+">')
 
 # Material stills every transition while a palette is set, which it does at the start of each page too: each element is
 # styled twice more. Without that, links and code take an eighth of a second to follow the palette.
-STILLING = re.compile(r"[^{}]*\[data-md-color-switching\][^{}]*\{[^{}]*\}")
+STILLING = re.compile(r"(?<![^{}])[^{}]*\[data-md-color-switching\][^{}]*\{[^{}]*\}")
 
 
 def merge(sheets: Mapping[str, str]) -> tuple[str, str]:
@@ -30,7 +30,8 @@ def merge(sheets: Mapping[str, str]) -> tuple[str, str]:
 
 def without_theme_links(html: str) -> str:
     """A page that no longer asks for the theme's own stylesheets."""
-    return THEME_LINK.sub("", html)
+    head, end, body = html.partition("</head>")
+    return THEME_LINK.sub("", head) + end + body
 
 
 def _moved(css: str, folder: str) -> str:
