@@ -139,19 +139,37 @@ class TestJson:
             lambda text: "[1, 2]",
             lambda text: "{}",
             lambda text: "null",
-            lambda text: text.replace('"format":1', '"format":99'),
-            lambda text: text.replace('"seed":0', '"seed":0,"extra":1'),
-            lambda text: text.replace('"depth":30', '"depth":NaN'),
-            lambda text: text.replace('"scatter"', '"heatmap"'),
-            lambda text: text.replace('"measured":{', '"measured":[],"m":{'),
-            lambda text: text.replace('"measure":', '"measures":'),
-            lambda text: text.replace('"data":[', '"dat":['),
+            lambda text: text.replace('"seed":0', '"seed":1'),
             lambda text: "[" * 100_000,
         ],
     )
     def test_a_damaged_one_is_told(self, damage):
         with pytest.raises(ValueError):  # noqa: PT011  # of whatever kind
             Record.from_json(damage(make_record().to_json()))
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ('"format":1', '"format":99'),
+            ('"format":1', '"format":1.0'),
+            ('"seed":0', '"seed":0,"extra":1'),
+            ('"seed":0', '"seed":0.0'),
+            ('"seed":0', '"seed":true'),
+            ('"seconds":0.25', '"seconds":"0.25"'),
+            ('"depth":30', '"depth":NaN'),
+            ('"scatter"', '"heatmap"'),
+            ('"measured":{', '"measured":[],"m":{'),
+            ('"measure":', '"measures":'),
+            ('"data":[', '"dat":['),
+            ('"layout":{}', '"layout":[]'),
+        ],
+    )
+    def test_a_right_digest_makes_no_record(self, old, new):
+        sound = make_record().to_json().rpartition(records.SEAL)[0] + "}"
+        assert Record.from_json(records.seal(sound)) == make_record()
+        assert sound.count(old) == 1
+        with pytest.raises(ValueError):  # noqa: PT011  # of whatever kind
+            Record.from_json(records.seal(sound.replace(old, new)))
 
 
 @pytest.fixture

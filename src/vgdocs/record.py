@@ -109,7 +109,7 @@ def _check_types(record: Record) -> None:
     texts = [record.name, record.device, *asdict(record.keys).values(), *record.versions.values(), *told]
     if not all(isinstance(text, str) for text in texts) or not isinstance(record.plot["layout"], dict):
         raise TypeError("something in it has another type")
-    if not all(isinstance(number, int | float) for number in (record.seed, record.seconds)):
+    if type(record.seed) is not int or type(record.seconds) not in (int, float) or type(record.format) is not int:
         raise TypeError("a number has another type")
 
 
