@@ -421,8 +421,11 @@ def test_in_both_themes_and_on_a_phone(page, visit, scheme, width):
 
 def test_without_a_network_once_it_is_there(page, visit):
     with visit() as visitor:
+        # the browser asks for the tab's icon when the address changes, and does well without it
+        visitor.page.route("**/favicon.svg", lambda route: route.fulfill(content_type="image/svg+xml", body="<svg/>"))
         visitor.open(f"{page}?activation=relu")
         drawn(visitor)
+        visitor.page.wait_for_load_state("networkidle")  # the theme asks for its sitemap and versions meanwhile
         visitor.page.context.set_offline(True)
         before = said(visitor)
         visitor.page.select_option("[name=skip]", "prenorm")
