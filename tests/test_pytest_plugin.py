@@ -5,8 +5,11 @@ import multiprocessing.forkserver
 import plotly.graph_objects
 import pytest
 
-# pytester forgets what a run imports; these stay, and the fork server with them, so that it starts but once
-KEPT = (multiprocessing.forkserver, plotly.graph_objects)
+import vgdocs.report
+
+# pytester forgets what a run imports, the plugin's late imports too; these stay, and the fork server with them, so that
+# it starts but once
+KEPT = (multiprocessing.forkserver, plotly.graph_objects, vgdocs.report)
 
 PYPROJECT = """\
 [tool.pytest.ini_options]

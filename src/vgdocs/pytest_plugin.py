@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from vgdocs.citations import Citation
-from vgdocs.figure import Claim
-from vgdocs.library import Library
-from vgdocs.record import Measured, Verdict
-from vgdocs.report import failed_claim, site_scanner
+if TYPE_CHECKING:  # pytest loads this wherever the package is installed, with or without the site's tools
+    from vgdocs.citations import Citation
+    from vgdocs.library import Library
+    from vgdocs.record import Measured
 
-LIBRARY = pytest.StashKey[Library]()
-CITATIONS = pytest.StashKey[list[Citation]]()
-MEASURED = pytest.StashKey[Measured]()
+LIBRARY: pytest.StashKey[Library] = pytest.StashKey()
+CITATIONS: pytest.StashKey[list[Citation]] = pytest.StashKey()
+MEASURED: pytest.StashKey[Measured] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def m(request: pytest.FixtureRequest) -> Measured:
     """The measurement of the figure whose claim this is; measured now if there is no record yet."""
+    from vgdocs.record import Measured
+
     library = _library(request.config)
     entry = library.entries.get(request.path.stem)
     if entry is None:
@@ -55,6 +57,10 @@ def pytest_runtest_makereport(
 
 
 def _explain(item: pytest.Item, measured: Measured, message: str) -> str:
+    from vgdocs.figure import Claim
+    from vgdocs.record import Verdict
+    from vgdocs.report import failed_claim, site_scanner
+
     entry = _library(item.config).entries[item.path.stem]
     assert entry.figure
     claim = next((c for c in entry.figure.claims if c.name == item.name), Claim(item.name, "", 0))
@@ -67,6 +73,8 @@ def _explain(item: pytest.Item, measured: Measured, message: str) -> str:
 
 
 def _library(config: pytest.Config) -> Library:
+    from vgdocs.library import Library
+
     if LIBRARY not in config.stash:
         config.stash[LIBRARY] = Library(Path(config.rootpath))
     return config.stash[LIBRARY]
