@@ -141,6 +141,17 @@ class TestRefused:
         commit(repository)
         refused(repository, "1.1", "left as it was")
 
+    def test_what_is_edited_while_it_is_built(self, project):
+        """Seen when mike has made its commit, which is taken back."""
+        config = project.root / "mkdocs.yml"
+        config.write_text(config.read_text() + "hooks: [hook.py]\n")
+        (project.root / "hook.py").write_text(
+            "def on_post_build(config):\n    open('docs/index.md', 'a').write('Edited meanwhile.')\n"
+        )
+        repository = begin(project)
+        publish(repository, {"1.0": ["latest"]})
+        refused(repository, "1.1", "edited while the site was being built")
+
     def test_gh_deploy(self, project):
         code, output = project.mkdocs("gh-deploy")
         assert code == 1
