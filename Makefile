@@ -47,7 +47,7 @@ format: $(VENV)/.test ## mend what can be mended mechanically
 	$(BIN)/ruff format
 
 deploy: $(VENV)/.site ## publish a version on the branch gh-pages: make deploy VERSION=1.0 (or VERSION=dev)
-	@BIN=$(BIN) sh scripts/deploy.sh "$(VERSION)"
+	@$(BIN)/python scripts/deploy.py "$(VERSION)"
 
 clean: ## remove the built site and all measurements
 	rm -rf site build .vgdocs

@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -29,6 +28,9 @@ from vgdocs.figure import FigureError, read
 from vgdocs.record import Record, make_keys
 from vgdocs.runner import run
 from vgdocs.store import Store, StoreError
+
+resource = pytest.importorskip("resource", reason="limits on a file's size are POSIX's")
+pytestmark = pytest.mark.posix("forks, and kills by SIGKILL")
 
 NAMES = ("doubling", "halving", "thirding")
 SHOWN = "9.8 × 10<sup>−4</sup>"  # what a page makes of 0.5**10

@@ -45,6 +45,7 @@ def drawn(folder: Path, plot: dict = SIMPLE) -> str:
     return made.get(plot)
 
 
+@pytest.mark.browser
 @needs_browser
 class TestDrawn:
     def test_in_both_widths_and_the_same_in_every_run(self, tmp_path):
@@ -141,6 +142,7 @@ class TestMissed:
         code, output = project.mkdocs("build", "--strict")
         assert (code, "without posters" in output) == (0, False)
 
+    @pytest.mark.browser
     @needs_browser
     def test_where_nothing_can_be_kept(self, tmp_path):
         (tmp_path / "posters").write_text("a file where the folder should be")

@@ -5,8 +5,12 @@ import multiprocessing.forkserver
 import plotly.graph_objects
 import pytest
 
-# pytester forgets what a run imports; these stay, and the fork server with them, so that it starts but once
-KEPT = (multiprocessing.forkserver, plotly.graph_objects)
+import vgdocs.report
+import vgdocs.runner
+
+# pytester forgets what a run imports, the plugin's late imports too; these stay, and the fork server with them, so that
+# it starts but once
+KEPT = (multiprocessing.forkserver, plotly.graph_objects, vgdocs.report, vgdocs.runner)
 
 PYPROJECT = """\
 [tool.pytest.ini_options]

@@ -121,7 +121,10 @@ def outcomes(make_project, tmp_path_factory):
     return project.library().entries
 
 
-@pytest.mark.parametrize("name", BAD)
+POSIX = pytest.mark.posix("a signal ends it")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=POSIX if n == "is_killed" else ()) for n in BAD])
 def test_what_the_author_of_a_bad_script_is_told(outcomes, name):
     error = outcomes[name].error
     assert error

@@ -125,12 +125,14 @@ def drawn(tmp_path_factory) -> str:
     return made.get(plot())
 
 
+@pytest.mark.browser
 @needs_browser
 def test_a_poster_runs_nothing(drawn):
     assert "styled" in drawn
     assert executable(drawn) == []
 
 
+@pytest.mark.browser
 @needs_browser
 def test_a_browser_that_is_shown_all_of_it_runs_nothing(page, drawn):
     """The page, the poster and the live figure, with the pointer over, and a click on, each of their elements."""

@@ -7,16 +7,24 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import click
+try:
+    import click
 
-from vgdocs import drift
-from vgdocs.explore_cli import explore
-from vgdocs.figure import find
-from vgdocs.library import CitationError, Library
-from vgdocs.numbers import fill
-from vgdocs.progress import bar
-from vgdocs.report import report, site_scanner
-from vgdocs.runner import share
+    from vgdocs import drift
+    from vgdocs.explore_cli import explore
+    from vgdocs.figure import find
+    from vgdocs.library import CitationError, Library
+    from vgdocs.numbers import fill
+    from vgdocs.progress import bar
+    from vgdocs.report import report, site_scanner
+    from vgdocs.runner import share
+except ModuleNotFoundError as error:
+    if (error.name or "vgdocs").partition(".")[0] == "vgdocs":
+        raise
+    raise SystemExit(
+        f"The command vgdocs needs the site's tools, of which {error.name} is not installed. In a checkout of the "
+        "project run: pip install -e '.[site]' -c constraints.txt"
+    ) from None
 
 SKELETON = '''"""One sentence that says what this figure finds.
 

@@ -64,6 +64,11 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self._signal = Path()
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
+        if command == "gh-deploy":
+            raise PluginError(
+                "mkdocs gh-deploy would put this one build in place of every version that is published. "
+                "Use: python scripts/deploy.py VERSION"
+            )
         # mkdocs keeps one plugin for all that a process builds
         self.serving, self.context = command == "serve", None
         if self.serving and os.environ.get("VGDOCS_RUN") != "never":
