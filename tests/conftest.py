@@ -6,6 +6,7 @@ import os
 import random
 from itertools import groupby
 from pathlib import Path
+from unittest.mock import patch
 
 import markdown
 import pytest
@@ -140,11 +141,14 @@ class Project:
 
 @pytest.fixture(autouse=True, scope="module")
 def own_environment(request):
-    """The engine's tests see none of the caller's settings; a module of tests of the real figures does."""
-    with pytest.MonkeyPatch.context() as patch:
+    """The engine's tests see none of the caller's settings; a module of tests of the real figures does.
+
+    What is set while a module's tests run, by the plugin of MkDocs for one, is gone when they are done.
+    """
+    with patch.dict(os.environ):
         if not getattr(request.module, "REAL_FIGURES", False):
             for name in [name for name in os.environ if name.startswith("VGDOCS_")] + ["IPYTHONDIR"]:
-                patch.delenv(name, raising=False)
+                os.environ.pop(name, None)
         yield
 
 
