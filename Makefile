@@ -29,9 +29,9 @@ offline: $(VENV)/.site ## build a copy of the site to unzip and open without a s
 speed: $(VENV)/.test ## measure every page: bytes, paints, shifts, Lighthouse; ARGUMENTS="--help" tells more
 	$(BIN)/python scripts/speed.py $(ARGUMENTS)
 
-test: $(VENV)/.test ## measure the figures and run all tests but the slow ones
+test: $(VENV)/.test ## measure the figures and run all tests but the slow ones, in a random order
 	$(BIN)/vgdocs run
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --shuffle new # its order is told first
 
 check-all: $(VENV)/.test test ## that, the slow tests, and every claim on ten seeds it was not tuned on
 	$(BIN)/vgdocs run $(SEEDS:%=--seed %)

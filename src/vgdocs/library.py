@@ -73,9 +73,9 @@ class Library:
         return Store(Path(os.environ.get("VGDOCS_STORE") or self.root / ".vgdocs"))
 
     @property
-    def plots(self) -> list[dict[str, Any]]:
-        """What the figures draw, of those that have been measured."""
-        return [entry.record.plot for entry in self.entries.values() if entry.record]
+    def plots(self) -> dict[str, dict[str, Any]]:
+        """What the figures draw, by name, of those that have been measured."""
+        return {name: entry.record.plot for name, entry in self.entries.items() if entry.record}
 
     def refresh(
         self,

@@ -197,7 +197,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     def _undrawn(self, library: Library) -> bool:
         """Whether posters are missing that can be drawn."""
         assert self.context
-        return not self.context.without_posters and bool(self.context.posters.missing(library.plots))
+        return not self.context.without_posters and bool(self.context.posters.missing(library.plots.values()))
 
     def _touch(self) -> None:
         """Make `mkdocs serve` build anew: it watches this file."""
@@ -278,7 +278,8 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
                 page.meta.setdefault("description", labs.describe(html))
                 html = labs.typeset(html, context.report)
                 html = labs.link(html, page.file.src_uri, resolve, context.report)
-                context.draw_posters(labs.plots(html))
+                plots = {f"{context.page}, plot {i}": plot for i, plot in enumerate(labs.plots(html), 1)}
+                context.draw_posters(plots)
                 html = labs.illustrate(html, context.posters.get)
                 page.content = labs.offer(html, page.file.src_uri)
                 lab = Path(page.file.abs_src_path or "")
