@@ -12,7 +12,7 @@ try:
 
     from vgdocs import drift
     from vgdocs.explore_cli import explore
-    from vgdocs.figure import find
+    from vgdocs.figure import SettingError, find
     from vgdocs.library import CitationError, Library
     from vgdocs.numbers import fill
     from vgdocs.progress import bar
@@ -109,6 +109,10 @@ def run(
 ) -> None:
     """Measure the figures named, or all, and run their claims."""
     chosen = _choose(library, names, shard, device)
+    if not any(find(library.folder)):
+        raise Failed(
+            f"There is nothing to measure: {library.folder} holds no figure script; `vgdocs new NAME` writes one"
+        )
     failures = []
     for seed in seeds or (None,):
         _refresh(library, chosen, seed=seed, jobs=jobs, device=device)
@@ -238,7 +242,11 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
         chosen = able
     if shard:
         known = _accepted(library)["figures"]
-        chosen = share(chosen, *shard, {name: figure.get("seconds", 1.0) for name, figure in known.items()})
+        shared = share(chosen, *shard, {name: figure.get("seconds", 1.0) for name, figure in known.items()})
+        if not shared and chosen:
+            count = "is 1 figure" if len(chosen) == 1 else f"are {len(chosen)} figures"
+            raise Failed(f"The share {shard[0]}/{shard[1]} is empty: there {count}, so as many shares are enough")
+        chosen = shared
     return chosen
 
 
@@ -253,7 +261,7 @@ def _refresh(
     try:
         with bar() as progress:
             library.refresh(names, seed=seed, device=device, jobs=jobs, progress=progress)
-    except CitationError as error:
+    except (CitationError, SettingError) as error:
         raise Failed(str(error)) from None
 
 
@@ -279,7 +287,7 @@ def _total(library: Library) -> str:
     claims = sum(len(entry.figure.claims) for entry in entries if entry.figure)
     failed = sum(len(entry.failed) for entry in entries)
     figures = "1 figure" if len(entries) == 1 else f"{len(entries)} figures"
-    return f"{figures}, {claims} claims, {failed} failed"
+    return f"{figures}, {'1 claim' if claims == 1 else f'{claims} claims'}, {failed} failed"
 
 
 def _echo_times(times: dict[str, float]) -> None:

@@ -44,6 +44,10 @@ class FigureError(Exception):
         return f"{head}\n{self.details.rstrip()}" if self.details else head
 
 
+class SettingError(ValueError):
+    """A setting of the environment that makes no sense."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """One `claim_*` function: its docstring is the sentence that pages rely on."""
@@ -58,7 +62,6 @@ class Figure:
     """One figure script, parsed and held to the contract."""
 
     path: Path
-    root: Path  # the project's folder, in which figures/ lies
     text: str
     tree: ast.Module = field(repr=False, compare=False)
     title: str  # a template, like a claim's sentence
@@ -89,11 +92,8 @@ class Figure:
         return "\n".join(self.text.splitlines()[first - 1 : node.end_lineno])
 
 
-def read(path: Path, root: Path | None = None) -> Figure:
-    """Parse one script and hold it to the contract; raises FigureError at the first breach.
-
-    `root` is the project's folder; without it, the one above the script's.
-    """
+def read(path: Path) -> Figure:
+    """Parse one script and hold it to the contract; raises FigureError at the first breach."""
     try:
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text, filename=str(path))
@@ -124,7 +124,6 @@ def read(path: Path, root: Path | None = None) -> Figure:
 
     return Figure(
         path=path,
-        root=root or path.parent.parent,
         text=text,
         tree=tree,
         title=title,
@@ -150,7 +149,7 @@ def find(folder: Path) -> tuple[dict[str, Figure], dict[str, FigureError]]:
             continue
         first[name.casefold()] = path
         try:
-            figures[name] = read(path, folder.parent)
+            figures[name] = read(path)
         except FigureError as error:
             errors[name] = error
     return figures, errors

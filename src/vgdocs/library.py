@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vgdocs import observe
-from vgdocs.figure import Claim, Figure, FigureError, find, suggest
+from vgdocs.figure import Claim, Figure, FigureError, SettingError, find, suggest
 from vgdocs.numbers import Formatted, Number, fill, format_number
 from vgdocs.record import Record, Verdict, make_keys
 from vgdocs.store import Store
@@ -70,7 +70,7 @@ class Library:
 
     @property
     def store(self) -> Store:
-        return Store(Path(os.environ.get("VGDOCS_STORE") or self.root / ".vgdocs"))
+        return Store(Path(os.environ.get("VGDOCS_STORE") or self.root / ".vgdocs"), self.root)
 
     @property
     def plots(self) -> dict[str, dict[str, Any]]:
@@ -90,7 +90,7 @@ class Library:
         """Read the scripts anew and bring their records up to date; with `run` false, only look what is there.
 
         A script that failed is run again only when something it depends on has changed.
-        Raises CitationError for a name that no script has.
+        Raises CitationError for a name that no script has, SettingError for a variable that makes no sense.
         """
         figures, errors = find(self.folder)
         if names is not None:
@@ -162,8 +162,10 @@ class Library:
 
     def _known(self, figure: Figure, seed: int | None, device: str) -> Record | FigureError | None:
         keys = make_keys(figure, seed, device)
-        never = os.environ.get("VGDOCS_RUN") == "never"
-        made = self.store.find(figure, keys, any_versions=never)
+        if (setting := os.environ.get("VGDOCS_RUN", "")) not in ("", "never"):
+            raise SettingError(f"VGDOCS_RUN is {setting!r}: it is never, or not set")
+        never = setting == "never"
+        made = self.store.find(figure.name, keys, any_versions=never)
         if made and made.keys == keys:
             return made
         if never:

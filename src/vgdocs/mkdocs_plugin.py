@@ -27,7 +27,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from vgdocs import notebook, search, stylesheet
-from vgdocs.figure import FigureError
+from vgdocs.figure import FigureError, SettingError
 from vgdocs.library import Library
 from vgdocs.markdown import Context
 from vgdocs.posters import PosterError
@@ -62,6 +62,8 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self._shown: dict[str, list[str]] = {}  # the figures on each page, by its address
         self._cards: dict[str, tuple[str, dict[str, Any]]] = {}  # finding and plot of the first figure of each page
         self._signal = Path()
+        self._server: LiveReloadServer | None = None
+        self._watched: set[str] = set()
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         if command == "gh-deploy":
@@ -74,7 +76,10 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         if self.serving and os.environ.get("VGDOCS_RUN") != "never":
             from vgdocs import runner
 
-            runner.warm_up()
+            try:
+                runner.warm_up()
+            except SettingError as error:
+                raise PluginError(str(error)) from None
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         root = Path(config.config_file_path).parent.resolve()
@@ -92,6 +97,8 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         return config
 
     def on_serve(self, server: LiveReloadServer, /, *, config: MkDocsConfig, builder: Any) -> LiveReloadServer:
+        self._server = server
+        self._watch_inputs()
         self._touch()
         server.watch(str(self._signal))
         return server
@@ -105,8 +112,11 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self._cards.clear()
         library = self.context.library
         if not self.serving:
-            with bar() as progress:
-                library.refresh(progress=progress)
+            try:
+                with bar() as progress:
+                    library.refresh(progress=progress)
+            except SettingError as error:
+                raise PluginError(str(error)) from None
             self._draw_posters()
             return
         self._news.clear()
@@ -170,6 +180,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         assert self.context
         self._ended = time.monotonic()
+        self._watch_inputs()
         target = Path(config.site_dir) / "numbers.json"
         summary = self.context.library.summary()
         target.write_text(json.dumps(summary, indent=1, ensure_ascii=False), "utf-8")
@@ -198,6 +209,14 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         """Whether posters are missing that can be drawn."""
         assert self.context
         return not self.context.without_posters and bool(self.context.posters.missing(library.plots.values()))
+
+    def _watch_inputs(self) -> None:
+        """Have the server watch what the figures were seen to read, wherever it lies."""
+        assert self.context
+        for path in self.context.library.inputs():
+            if self._server and str(path) not in self._watched:
+                self._watched.add(str(path))
+                self._server.watch(str(path))
 
     def _touch(self) -> None:
         """Make `mkdocs serve` build anew: it watches this file."""

@@ -43,7 +43,7 @@ class Script(pytest.File):
         from vgdocs.figure import FigureError, read
 
         try:
-            figure = read(self.path, self.config.rootpath)
+            figure = read(self.path)
         except FigureError as error:
             raise self.CollectError(str(error)) from None
         for claim in figure.claims:

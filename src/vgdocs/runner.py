@@ -31,7 +31,7 @@ from typing import Any
 from filelock import BaseFileLock, Timeout
 
 from vgdocs import observe, worker
-from vgdocs.figure import Figure, FigureError
+from vgdocs.figure import Figure, FigureError, SettingError
 from vgdocs.record import Keys, Record, Verdict, make_keys
 from vgdocs.store import Store, StoreError
 
@@ -49,10 +49,6 @@ TRIES = 3  # at a figure of which something that it reads changes while it is me
 STARTING = threading.Lock()  # held while the environment is dressed up for a process that starts
 
 Progress = Callable[[str, "Record | FigureError", int, int], None]
-
-
-class SettingError(ValueError):
-    """A setting of the environment that makes no sense."""
 
 
 @dataclass
@@ -155,12 +151,12 @@ def run(
                         stale.append(task)
                 else:
                     # another build may have measured it while this one waited for the lock
-                    task.known = store.find(task.figure, task.keys) or task.known
+                    task.known = store.find(task.figure.name, task.keys) or task.known
                     if task.known and task.done:
                         lock.release()
                         finish(task, task.known)
                     else:
-                        running.append(_start(context, task, lock, limit))
+                        running.append(_start(context, store, task, lock, limit))
             ready = wait([r.connection for r in running] + [r.process.sentinel for r in running], POLL)
             for job in list(running):
                 if job.connection in ready or job.process.sentinel in ready or time.monotonic() > job.deadline:
@@ -168,7 +164,7 @@ def run(
                     outcome = _collect(job, store, limit)
                     if outcome is None:
                         job.task.tries += 1
-                        job.task.known = store.find(job.task.figure, job.task.keys)
+                        job.task.known = store.find(job.task.figure.name, job.task.keys)
                         stale.append(job.task)
                     else:
                         finish(job.task, outcome)
@@ -195,6 +191,8 @@ def _context() -> Any:
     method = os.environ.get("VGDOCS_START") or ("forkserver" if "forkserver" in methods else "spawn")
     if method not in {"forkserver", "spawn"} & set(methods):
         raise SettingError(f"VGDOCS_START is {method!r}: on this system figures start by {' or '.join(methods)}")
+    if "forkserver" not in methods:
+        multiprocessing.set_start_method(method, force=True)  # a child takes its caller's default for its own
     return multiprocessing.get_context(method)
 
 
@@ -221,7 +219,7 @@ def _positive(name: str, default: Any, kind: type[int] | type[float], what: str)
 
 def _task(figure: Figure, store: Store, seed: int | None, device: str) -> _Task:
     keys = make_keys(figure, seed, device)
-    return _Task(figure, figure.seed if seed is None else seed, device, keys, store.find(figure, keys))
+    return _Task(figure, figure.seed if seed is None else seed, device, keys, store.find(figure.name, keys))
 
 
 def _acquire(store: Store, figure: Figure) -> BaseFileLock | FigureError | None:
@@ -242,12 +240,12 @@ def _alive() -> tuple[Connection, Connection]:
     return multiprocessing.Pipe(duplex=False)
 
 
-def _start(context: Any, task: _Task, lock: BaseFileLock, limit: float) -> _Running:
+def _start(context: Any, store: Store, task: _Task, lock: BaseFileLock, limit: float) -> _Running:
     receiver, sender = context.Pipe(duplex=False)
     job = worker.Job(
         path=str(task.figure.path),
         text=task.figure.text,
-        root=str(task.figure.root),
+        root=str(store.root),
         seed=task.seed,
         device=task.device,
         measured=task.known.measured if task.known else None,
@@ -265,8 +263,9 @@ def _collect(job: _Running, store: Store, limit: float) -> Record | FigureError 
     task, figure = job.task, job.task.figure
     try:
         if not job.connection.poll():
-            if job.process.is_alive():
+            if time.monotonic() > job.deadline:
                 return FigureError(figure.path, f"hangs: stopped after {limit:g} s")
+            job.process.join(5)
             return FigureError(figure.path, f"died without a word: {_exit(job.process)}")
         try:
             outcome = json.loads(job.connection.recv_bytes())
@@ -275,7 +274,7 @@ def _collect(job: _Running, store: Store, limit: float) -> Record | FigureError 
             return FigureError(figure.path, f"died without a word: {_exit(job.process)}")
         # what was drawn and judged anew was measured from what it was known to read
         inputs = (task.known.inputs if task.known else {}) | outcome["inputs"]
-        if not observe.hold(inputs, figure.root):
+        if not observe.hold(inputs, store.root):
             if task.tries + 1 < TRIES:
                 return None
             return FigureError(figure.path, f"reads what changes while it is measured: {', '.join(sorted(inputs))}")

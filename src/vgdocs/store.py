@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vgdocs import observe
-from vgdocs.figure import Figure
 from vgdocs.record import Keys, Record
 
 if TYPE_CHECKING:
@@ -31,20 +30,20 @@ class StoreError(Exception):
 
 
 class Store:
-    """The folder of records, usually `.vgdocs/` beside `mkdocs.yml`."""
+    """The folder of records, usually `.vgdocs/` in `root`, the folder of `mkdocs.yml`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
+        self.folder, self.root = folder, root or folder.parent
 
-    def find(self, figure: Figure, keys: Keys, any_versions: bool = False) -> Record | None:
+    def find(self, name: str, keys: Keys, any_versions: bool = False) -> Record | None:
         """The newest record of this measurement that stands here, or None; a damaged one counts as none.
 
         With `any_versions`, one that other versions of Python and the libraries measured will do.
         """
         found = [
             record
-            for record in map(self._read, self._paths(figure.name, keys))
-            if record and (any_versions or record.is_of_these_versions) and observe.hold(record.inputs, figure.root)
+            for record in map(self._read, self._paths(name, keys))
+            if record and (any_versions or record.is_of_these_versions) and observe.hold(record.inputs, self.root)
         ]
         return max(found, key=lambda record: (record.keys == keys, record.made), default=None)
 

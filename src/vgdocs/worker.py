@@ -63,7 +63,9 @@ def work(job: Job, connection: Connection, parent: Connection) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "vgdocs"]:
         del sys.modules[name]  # a script that imports one is then seen to read it
     try:
-        _use_one_thread(job.device)
+        if job.device == "cpu":
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it CUDA's matrix products aren't deterministic
         with redirect_stdout(printed), watch:
             outcome = _run(job)
         if text := printed.getvalue():
@@ -93,6 +95,9 @@ def load(path: str, text: str) -> types.ModuleType:
 
 def _run(job: Job) -> dict[str, Any]:
     module = load(job.path, job.text)
+    # whoever doesn't use it needn't wait a second for it
+    if "torch" in sys.modules or "torch" in job.text or job.device != "cpu":
+        _use_one_thread(job.device)
     seconds = 0.0
     measured = job.measured
     if measured is None:
@@ -152,9 +157,6 @@ def _unpacked(packed: dict[str, Any]) -> Any:
 
 def _use_one_thread(device: str) -> None:
     """One thread a figure: accuracies move with the number of threads, and many figures run at once."""
-    if device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it CUDA's matrix products aren't deterministic
     import torch
 
     if device != "cpu" and not torch.cuda.is_available():
