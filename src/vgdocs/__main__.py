@@ -13,7 +13,7 @@ from vgdocs import drift
 from vgdocs.explore_cli import explore
 from vgdocs.figure import find
 from vgdocs.library import CitationError, Library
-from vgdocs.numbers import fill
+from vgdocs.numbers import count, fill
 from vgdocs.progress import bar
 from vgdocs.report import report, site_scanner
 from vgdocs.runner import share
@@ -210,7 +210,8 @@ def check(library: Library, site: Path) -> None:
     """Hold a built site to its sources: every figure and number is there, nothing is left over."""
     from vgdocs import site_check
 
-    found = site_check.check(site, library.root / "docs", site_scanner(library.root))
+    scanner = site_scanner(library.root)
+    found = site_check.check(site, library.root / scanner.docs, scanner)
     if found:
         raise Failed("\n".join(found))
     click.echo(f"{site}: every figure and number is where its page cites it")
@@ -270,8 +271,7 @@ def _total(library: Library) -> str:
     entries = [entry for entry in library.entries.values() if entry.record]
     claims = sum(len(entry.figure.claims) for entry in entries if entry.figure)
     failed = sum(len(entry.failed) for entry in entries)
-    figures = "1 figure" if len(entries) == 1 else f"{len(entries)} figures"
-    return f"{figures}, {claims} claims, {failed} failed"
+    return f"{count(len(entries), 'figure')}, {count(claims, 'claim')}, {failed} failed"
 
 
 def _echo_times(times: dict[str, float]) -> None:

@@ -61,7 +61,8 @@ def _explain(item: pytest.Item, measured: Measured, message: str) -> str:
     stash, root = item.config.stash, item.config.rootpath
     citations = stash.setdefault(CITATIONS, [])
     if not citations:
-        citations += site_scanner(root).scan_folder(root / "docs")
+        scanner = site_scanner(root)
+        citations += scanner.scan_folder(root / scanner.docs)
     verdict = Verdict(claim.name, False, message.partition("\n")[0], tuple(measured.read))
     return failed_claim(entry, claim, verdict, citations)
 
