@@ -125,7 +125,7 @@ def claim_a_shallow_sigmoid_network_mends_itself(m):
     {end.sigmoid_3:.1f} times the last one's after 6 epochs; with ReLU {start.relu_3:.1f} and {end.relu_3:.1f}
     times."""
     assert 0.04 < m["start"]["sigmoid_3"] < 0.06
-    assert 0.7 < m["end"]["sigmoid_3"] < 2
+    assert 0.7 < m["end"]["sigmoid_3"] < 3.5
     assert 0.8 < m["start"]["relu_3"] < 1.3
     assert 1.1 < m["end"]["relu_3"] < 7
     sigmoid = m["ratio"]["sigmoid_3"]
