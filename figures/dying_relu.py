@@ -6,15 +6,19 @@ weights takes one step of gradient descent on all 1437 training images, at growi
 if the loss's gradient with respect to its pre-activation is exactly zero for every image. A leaky ReLU (slope 0.01
 below zero, Maas et al. 2013) has a gradient everywhere. Then both are trained as usual, by Adam at 0.001.
 
-This is another thing than a vanishing gradient: it strikes single units, in shallow networks too, all at once.
+Depth isn't needed for that, and it does the same without any step. Lower panel: the share of units that no training
+image activates, layer by layer, in 60 layers at initialisation. As inputs come to point the same way, each unit is on
+for all of them or off for all, and half are off. Lu et al. 2020 prove for layers of fixed width that a deep enough ReLU
+network is born dead.
 """
 
 import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
+from plotly.subplots import make_subplots
 from torch import nn
 
-from vgdocs.experiments import band, band_traces, derive_seeds, digits, train
+from vgdocs.experiments import band, band_traces, derive_seeds, digits, train, weight
 
 SEED = 0
 REPLICAS = 10  # networks of each kind
@@ -23,7 +27,10 @@ WIDTH = 128  # units in each of three hidden layers
 STEPS = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]  # learning rates of the one step, the last one before training
 EPOCHS = 10
 BATCH = 64  # images
+DEPTH = 60  # hidden layers of the network that is looked at before any step
+TENTH = 10  # the layer in between that pages cite
 
+INITS = {"he": "He's scale", "pytorch": "PyTorch's default"}
 ACTIVATIONS = {"relu": nn.ReLU, "leaky": nn.LeakyReLU}
 TOLERANCE = {"dead": 0.2, "accuracy": 0.05, "dead_at_init": 0.2, "dead_after_training": 0.2}
 WIDER = {"dead_at_init": (2.0, "eight units in 384, more or less")}
@@ -55,11 +62,27 @@ def take_step(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor, rate: floa
     torch.optim.SGD(model.parameters(), lr=rate).step()
 
 
+@torch.no_grad()
+def silent(init: str, x: torch.Tensor, seed: int) -> list[float]:
+    """Share of the units of each of DEPTH layers that no image activates, at initialisation."""
+    generator = torch.Generator().manual_seed(seed)
+    shares, h = [], x.double()
+    for _ in range(DEPTH):
+        fan_in = h.shape[1]
+        bias = (
+            2 * torch.rand(WIDTH, generator=generator, dtype=torch.float64) - 1
+        ) / fan_in**0.5  # as nn.Linear has it
+        h = h @ weight(WIDTH, fan_in, init, generator).T + (bias if init == "pytorch" else 0)  # (images, WIDTH)
+        shares.append((h <= 0).all(0).double().mean().item())
+        h = h.relu()
+    return shares
+
+
 def measure(seed: int = SEED) -> dict:
-    """Share of dead units after one step, and what training makes of the network then."""
+    """Share of dead units after one step, what training makes of the network then, and the share by depth before."""
     data = digits()
     x, y = data[0], data[1]
-    m = {"steps": STEPS, "share": {}, "dead": {}, "accuracy": {}, "accuracies": {}, "still_dead": {}}
+    m = {"steps": STEPS, "share": {}, "dead": {}, "accuracy": {}, "accuracies": {}, "still_dead": {}, "born": {}}
     for name, activation in ACTIVATIONS.items():
         shares, runs = [], []
         for s in derive_seeds(seed, REPLICAS):
@@ -80,15 +103,25 @@ def measure(seed: int = SEED) -> dict:
         if name == "relu":
             m["dead_at_init"] = band([share[0] for share in shares])["median"]
             m["dead_after_training"] = band(m["still_dead"][name])["median"]
+    for init in INITS:
+        born = band([silent(init, x, s) for s in derive_seeds(seed, REPLICAS)])
+        m["born"][init] = {"by_layer": born} | {
+            f"layer_{layer}": born["median"][layer - 1] for layer in (1, TENTH, DEPTH)
+        }
     return m
 
 
 def draw(m: dict) -> go.Figure:
-    fig = go.Figure()
-    fig.add_traces(band_traces(m["steps"], m["share"]["relu"], "ReLU", "vanishing"))
-    fig.add_traces(band_traces(m["steps"], m["share"]["leaky"], "leaky ReLU", "healthy"))
-    fig.update_xaxes(title="learning rate of the one step", type="log", tickvals=m["steps"])
-    fig.update_yaxes(title="units without any gradient<br>w.r.t. their pre-activation", tickformat=".0%")
+    fig = make_subplots(rows=2, cols=1, vertical_spacing=0.2)
+    fig.add_traces(band_traces(m["steps"], m["share"]["relu"], "ReLU", "vanishing"), rows=1, cols=1)
+    fig.add_traces(band_traces(m["steps"], m["share"]["leaky"], "leaky ReLU", "healthy"), rows=1, cols=1)
+    for init, name in INITS.items():
+        traces = band_traces(list(range(1, DEPTH + 1)), m["born"][init]["by_layer"], f"ReLU, {name}")
+        fig.add_traces(traces, rows=2, cols=1)
+    fig.update_xaxes(title="learning rate of the one step", type="log", tickvals=m["steps"], row=1, col=1)
+    fig.update_xaxes(title="layer, before any step", row=2, col=1)
+    fig.update_yaxes(title="units without any gradient<br>w.r.t. their pre-activation", tickformat=".0%", row=1, col=1)
+    fig.update_yaxes(title="units that no image<br>activates", range=[0, 0.7], tickformat=".0%", row=2, col=1)
     return fig
 
 
@@ -121,3 +154,20 @@ def claim_accuracy_hardly_notices(m):
         assert abs(relu - leaky) < 0.06  # of the same network
     assert min(m["still_dead"]["relu"]) > 0.2
     assert 0.22 < m["dead_after_training"] < 0.4
+
+
+def claim_depth_makes_dead_units_too(m):
+    """Before any step, of 60 layers of He's weights the first has {born.he.layer_1:.0%} of its units dead, the tenth
+    {born.he.layer_10:.0%} and the last {born.he.layer_60:.0%}; with PyTorch's default weights and biases it is
+    {born.pytorch.layer_1:.0%}, {born.pytorch.layer_10:.0%} and {born.pytorch.layer_60:.0%}."""
+    he, pytorch = m["born"]["he"], m["born"]["pytorch"]
+    assert 0 <= he["layer_1"] < 0.02
+    assert 0 <= pytorch["layer_1"] < 0.02
+    assert 0.09 < he["layer_10"] < 0.18
+    assert 0.33 < he["layer_60"] < 0.47
+    assert 0.42 < pytorch["layer_10"] < 0.57
+    assert 0.42 < pytorch["layer_60"] < 0.57
+    for born in (he, pytorch):
+        assert born["layer_1"] == born["by_layer"]["median"][0]
+        assert born["layer_60"] == born["by_layer"]["median"][-1]
+        assert born["layer_10"] == born["by_layer"]["median"][TENTH - 1]
