@@ -29,9 +29,9 @@ offline: $(VENV)/.site ## build a copy of the site to unzip and open without a s
 speed: $(VENV)/.test ## measure every page: bytes, paints, shifts, Lighthouse; ARGUMENTS="--help" tells more
 	$(BIN)/python scripts/speed.py $(ARGUMENTS)
 
-test: $(VENV)/.test ## measure the figures and run all tests but the slow ones
+test: $(VENV)/.test ## measure the figures and run all tests but the slow ones, in a random order
 	$(BIN)/vgdocs run
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --shuffle new
 
 check-all: $(VENV)/.test test ## that, the slow tests, and every claim on ten seeds it was not tuned on
 	$(BIN)/vgdocs run $(SEEDS:%=--seed %)
@@ -47,7 +47,7 @@ format: $(VENV)/.test ## mend what can be mended mechanically
 	$(BIN)/ruff format
 
 deploy: $(VENV)/.site ## publish a version on the branch gh-pages: make deploy VERSION=1.0 (or VERSION=dev)
-	@BIN=$(BIN) sh scripts/deploy.sh "$(VERSION)"
+	@$(BIN)/python scripts/deploy.py "$(VERSION)"
 
 clean: ## remove the built site and all measurements
 	rm -rf site build .vgdocs

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
+from itertools import groupby
 from pathlib import Path
+from unittest.mock import patch
 
 import markdown
 import pytest
@@ -138,11 +141,14 @@ class Project:
 
 @pytest.fixture(autouse=True, scope="module")
 def own_environment(request):
-    """The engine's tests see none of the caller's settings; a module of tests of the real figures does."""
-    with pytest.MonkeyPatch.context() as patch:
+    """The engine's tests see none of the caller's settings; a module of tests of the real figures does.
+
+    What is set while a module's tests run, by the plugin of MkDocs for one, is gone when they are done.
+    """
+    with patch.dict(os.environ):
         if not getattr(request.module, "REAL_FIGURES", False):
             for name in [name for name in os.environ if name.startswith("VGDOCS_")] + ["IPYTHONDIR"]:
-                patch.delenv(name, raising=False)
+                os.environ.pop(name, None)
         yield
 
 
@@ -169,6 +175,40 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {call.excinfo and call.excinfo.value}"
     return report
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", metavar="SEED", help="run the tests in a random order; `new` takes a new seed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.option.shuffle = config.workerinput["shuffle"]
+    elif config.option.shuffle == "new":
+        config.option.shuffle = str(random.SystemRandom().randrange(10**6))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Each of xdist's workers has to have the same order."""
+    node.workerinput["shuffle"] = node.config.option.shuffle
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.option.shuffle
+    return f"the tests' order: random, again by --shuffle {seed}" if seed else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --shuffle, files in a random order, and the tests in each: what a file's tests share is made once."""
+    if config.option.shuffle:
+        chance = random.Random(config.option.shuffle)
+        files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
+        chance.shuffle(files)
+        for tests in files:
+            chance.shuffle(tests)
+        items[:] = [test for tests in files for test in tests]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -41,7 +41,7 @@ class TestRun:
 
     def test_one(self, call, project):
         project.script("broken", measure=RAISES)
-        assert call("run", "halving")[:2] == (0, "1 figure, 1 claims, 0 failed\n")
+        assert call("run", "halving")[:2] == (0, "1 figure, 1 claim, 0 failed\n")
 
     def test_whatever_fails_is_told_in_one_summary(self, call, project):
         project.script("broken", measure=RAISES)
@@ -56,10 +56,10 @@ class TestRun:
         project.script(measure=SEEDED)
         assert call("run", "--seed", "3", "--seed", "4")[:2] == (
             0,
-            "with seed 3: 1 figure, 1 claims, 0 failed\nwith seed 4: 1 figure, 1 claims, 0 failed\n",
+            "with seed 3: 1 figure, 1 claim, 0 failed\nwith seed 4: 1 figure, 1 claim, 0 failed\n",
         )
         code, output, errors = call("run", "--seed", "7")
-        assert (code, output) == (1, "with seed 7: 1 figure, 1 claims, 1 failed\n")
+        assert (code, output) == (1, "with seed 7: 1 figure, 1 claim, 1 failed\n")
         assert "with seed 7: figures/halving.py:" in errors
         assert call("run")[0] == 0  # its own seed is what pages show
 
@@ -97,7 +97,7 @@ class TestNew:
     def test_what_it_writes_keeps_the_contract_and_holds(self, call, project):
         assert call("new", "my_figure")[0] == 0
         assert read(project.figures / "my_figure.py").text == SKELETON
-        assert call("run", "my_figure")[:2] == (0, "1 figure, 1 claims, 0 failed\n")
+        assert call("run", "my_figure")[:2] == (0, "1 figure, 1 claim, 0 failed\n")
 
     def test_it_overwrites_nothing(self, call, project):
         before = (project.figures / "halving.py").read_text()

@@ -112,10 +112,11 @@ class TestCommand:
         project.script("doubling", measure=WITH_DEVICE)
         assert call("--device", "cpu")[1].endswith("2 figures, 2 claims, 0 failed\n")
 
-    def test_a_figure_that_takes_a_device_is_told_which(self, project):
+    def test_a_figure_that_takes_a_device_is_told_which(self, project, monkeypatch):
+        monkeypatch.setattr(worker, "_use_one_thread", lambda device: None)  # which asks for a device that there is
         figure = project.figure(measure=WITH_DEVICE)
         for device in ("cpu", "cuda"):
-            made = worker._run(worker.Job(str(figure.path), figure.text, 0, device, None))
+            made = worker._run(worker.Job(str(figure.path), figure.text, str(project.root), 0, device, None))
             assert made["measured"]["there"] == (device == "cuda")
 
     def test_where_there_is_none_it_says_so(self, call, project, monkeypatch):

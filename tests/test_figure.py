@@ -9,6 +9,7 @@ def claim_a(m):
     """It is so."""
     assert m["first"] == 0.5
 '''
+PLAIN = "a claim is a plain function, def claim_*(m), with the assertions in its body"
 
 
 def test_a_whole_script(project):
@@ -81,6 +82,26 @@ def test_a_long_sentence_is_one_line(project):
             "figures/halving.py:23: claim_a has no docstring: it is the sentence that pages rely on",
         ),
         ({"claims": CLAIM.replace("assert ", "")}, "figures/halving.py:23: claim_a asserts nothing"),
+        ({"claims": f"async {CLAIM}"}, f"figures/halving.py:23: {PLAIN}"),
+        ({"claims": f"{CLAIM}\n\nclaim_b = lambda m: m"}, f"figures/halving.py:28: {PLAIN}"),
+        ({"claims": f"{CLAIM}\n\nclaim_b: object = print"}, f"figures/halving.py:28: {PLAIN}"),
+        ({"claims": f"{CLAIM}\n\nfrom bounds import claim_b"}, f"figures/halving.py:28: {PLAIN}"),
+        (
+            {"claims": f"{CLAIM}\n\n{CLAIM}"},
+            "figures/halving.py:23: claim_a is defined twice, and the first is never asked",
+        ),
+        (
+            {"claims": f"{CLAIM}    yield m\n"},
+            "figures/halving.py:23: claim_a is a generator: calling it asserts nothing",
+        ),
+        (
+            {"claims": CLAIM.replace('m["first"] == 0.5', '(m["first"] == 1, "one")')},
+            "figures/halving.py:25: claim_a asserts a tuple, which is the same whatever was measured",
+        ),
+        (
+            {"claims": CLAIM.replace('m["first"] == 0.5', "True")},
+            "figures/halving.py:25: claim_a asserts a constant, which is the same whatever was measured",
+        ),
         ({"head": "SEED = int(3)\n"}, "figures/halving.py:6: SEED isn't a plain literal"),
         ({"head": "SEED = 0.5\n"}, "figures/halving.py:6: SEED isn't of type int"),
         ({"head": "SEED = 0\nWIDER = [1]\n"}, "figures/halving.py:7: WIDER isn't of type dict"),

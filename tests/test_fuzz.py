@@ -161,7 +161,8 @@ def make_record(name: str, **content) -> Record:
     plot = {"data": [{"type": "scatter", "y": [0.5, 1], "name": "left"}], "layout": {}}
     fields = {"measured": {"last": 0.5, "deep": {"median": 1, "rate": 2}}, "plot": plot, "verdicts": ()} | content
     fields["measured"] = {"last": 0.5, "first": 0.5} | fields["measured"]
-    return Record(name, 0, "cpu", Keys("a" * 64, "b" * 64, "c" * 64), versions={}, seconds=0.1, **fields)
+    fields |= {"inputs": {}, "versions": {}, "made": "2026-01-02T03:04:05+00:00", "seconds": 0.1}
+    return Record(name, 0, "cpu", Keys("a" * 64, "c" * 64), **fields)
 
 
 def entry_of(project, name: str, record: Record | None) -> Entry:
@@ -323,7 +324,12 @@ def contents(draw):
 def check_record(record: Record) -> None:
     """What the reader lets pass can be shown: everything has its type."""
     assert record.format == FORMAT
-    assert all(isinstance(value, str) for value in (record.name, record.device, *vars(record.keys).values()))
+    assert all(
+        isinstance(value, str) for value in (record.name, record.device, record.made, *vars(record.keys).values())
+    )
+    assert all(
+        isinstance(text, str) for pair in (record.inputs, record.versions) for item in pair.items() for text in item
+    )
     assert isinstance(record.seed, int)
     assert isinstance(record.plot["layout"], dict)
     assert all(isinstance(verdict.name, str) and isinstance(verdict.message, str) for verdict in record.verdicts)

@@ -1,12 +1,14 @@
 """The figures of a project: what pages, the command line and pytest look things up in."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from vgdocs.figure import SettingError
 from vgdocs.library import CitationError, Library
 from vgdocs.numbers import Formatted
-from vgdocs.record import seal
+from vgdocs.record import Record
 
 MEASURE_DEEP = """\
 def measure(seed: int = SEED) -> dict:
@@ -127,15 +129,18 @@ class TestWithoutRunning:
         assert entry.numbers["last"] == 0.5**10
         assert entry.verdict(entry.figure.claims[0]).passed
 
-    def test_a_record_of_another_environment_is_taken(self, never):
+    def test_a_record_of_other_versions_is_taken(self, never):
         (path,) = (never.root / ".vgdocs").rglob("*.json")
-        content = json.loads(path.read_text())
-        content["keys"]["environment"] = "0" * 64
-        del content["digest"]
-        other = path.with_stem(f"{path.stem[:-12]}{'0' * 12}")
-        other.write_text(seal(json.dumps(content, ensure_ascii=False, separators=(",", ":"))))
+        record = replace(Record.from_json(path.read_text(encoding="utf-8")), versions={"python": "2.7"})
         path.unlink()
+        never.library().store.save(record)
         assert never.library().entries["halving"].numbers["last"] == 0.5**10
+
+    @pytest.mark.parametrize("value", ["nevr", "1", "Never"])
+    def test_a_setting_that_is_none(self, never, monkeypatch, value):
+        monkeypatch.setenv("VGDOCS_RUN", value)
+        with pytest.raises(SettingError, match="it is never, or not set"):
+            never.library()
 
     def test_claims_edited_since_are_not_judged(self, never):
         never.edit(never.figures / "halving.py", "== 0.5**10", "== 0.5**11")

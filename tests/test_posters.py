@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
 import re
 import shutil
 import struct
 from pathlib import Path
 from xml.etree import ElementTree
 
+import psutil
 import pytest
 from bs4 import BeautifulSoup
 
@@ -41,10 +45,21 @@ def no_browser(monkeypatch):
 
 def drawn(folder: Path, plot: dict = SIMPLE) -> str:
     made = Posters(Store(folder), ASSETS)
-    made.draw([plot])
+    made.draw({"simple": plot})
     return made.get(plot)
 
 
+def marked(folder: Path) -> list[psutil.Process]:
+    """The processes, but this one, whose environment bears a folder's mark."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get("VGDOCS_TEST") == str(folder):
+                found.append(process)
+    return found
+
+
+@pytest.mark.browser
 @needs_browser
 class TestDrawn:
     def test_in_both_widths_and_the_same_in_every_run(self, tmp_path):
@@ -69,12 +84,12 @@ class TestDrawn:
 
     def test_one_browser_draws_all_and_none_is_started_for_what_is_there(self, tmp_path, monkeypatch):
         started = []
-        browser = posters._browser
-        monkeypatch.setattr(posters, "_browser", lambda *a: started.append(a) or browser(*a))
+        browse = posters._browse
+        monkeypatch.setattr(posters, "_browse", lambda *a: started.append(a) or browse(*a))
         made = Posters(Store(tmp_path), ASSETS)
-        other = {"data": [{"y": [3, 1]}], "layout": {}}
-        made.draw([SIMPLE, other])
-        made.draw([SIMPLE, other])
+        plots = {"simple": SIMPLE, "other": {"data": [{"y": [3, 1]}], "layout": {}}}
+        made.draw(plots)
+        made.draw(plots)
         assert len(started) == 1
 
     def test_a_damaged_one_is_drawn_again(self, tmp_path):
@@ -88,7 +103,7 @@ class TestDrawn:
         copy = tmp_path / "assets"
         shutil.copytree(ASSETS, copy, ignore=shutil.ignore_patterns("katex", "explore"))
         made = Posters(Store(tmp_path / "store"), copy)
-        made.draw([SIMPLE])
+        made.draw({"simple": SIMPLE})
         assert made.get(SIMPLE)
         (copy / "vg.js").write_text((copy / "vg.js").read_text() + "\n")
         assert Posters(Store(tmp_path / "store"), copy).missing([SIMPLE]) == [SIMPLE]
@@ -96,6 +111,29 @@ class TestDrawn:
     def test_what_cannot_be_drawn_is_told(self, tmp_path):
         with pytest.raises(PosterError, match="could not draw"):
             drawn(tmp_path, {"data": [{"y": [1]}], "layout": {"shapes": 3}})
+
+    def test_what_is_never_drawn_is_given_up_and_its_browser_with_it(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(posters, "TIME_LIMIT", 3.0)
+        endless = {"data": [{"x": [0, 1], "y": [0, 1]}], "layout": {"xaxis": {"dtick": 1e-8}}}
+        monkeypatch.setenv("VGDOCS_TEST", str(tmp_path))  # all that is started inherits it
+        started = []
+
+        async def noting(name, drawing):
+            started.extend(marked(tmp_path))
+            return await in_time(name, drawing)
+
+        in_time = posters._in_time
+        monkeypatch.setattr(posters, "_in_time", noting)
+        with pytest.raises(PosterError, match="endless: a browser has not drawn it after 3 s"):
+            Posters(Store(tmp_path), ASSETS).draw({"endless": endless})
+        assert len(started) > 1
+        assert psutil.wait_procs(started, timeout=60)[1] == []
+
+    def test_one_is_drawn_where_a_loop_of_events_runs(self, tmp_path):
+        async def draw() -> str:
+            return drawn(tmp_path)
+
+        assert "vg-poster" in asyncio.run(draw())
 
     def test_a_card_shows_the_finding(self, tmp_path):
         made = Posters(Store(tmp_path), ASSETS)
@@ -132,7 +170,7 @@ class TestMissed:
 
     def test_where_they_are_unwanted_nobody_looks_for_a_browser(self, illustrated, monkeypatch):
         monkeypatch.setenv("VGDOCS_POSTERS", "never")
-        monkeypatch.setattr(posters, "_browser", lambda *_: pytest.fail("a browser was started"))
+        monkeypatch.setattr(posters, "_browse", lambda *_: pytest.fail("a browser was started"))
         code, output = illustrated.mkdocs("build", "--strict")
         assert (code, "without posters" in output) == (0, False)
 
@@ -141,11 +179,12 @@ class TestMissed:
         code, output = project.mkdocs("build", "--strict")
         assert (code, "without posters" in output) == (0, False)
 
+    @pytest.mark.browser
     @needs_browser
     def test_where_nothing_can_be_kept(self, tmp_path):
         (tmp_path / "posters").write_text("a file where the folder should be")
         with pytest.raises(PosterError, match="a poster can't be kept in"):
-            Posters(Store(tmp_path), ASSETS).draw([SIMPLE])
+            Posters(Store(tmp_path), ASSETS).draw({"simple": SIMPLE})
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,17 @@ import multiprocessing.forkserver
 import plotly.graph_objects
 import pytest
 
-# pytester forgets what a run imports; these stay, and the fork server with them, so that it starts but once
-KEPT = (multiprocessing.forkserver, plotly.graph_objects)
+import vgdocs.report
+import vgdocs.runner
+
+# pytester forgets what a run imports, the plugin's late imports too; these stay, and the fork server with them, so that
+# it starts but once
+KEPT = (multiprocessing.forkserver, plotly.graph_objects, vgdocs.report, vgdocs.runner)
 
 PYPROJECT = """\
 [tool.pytest.ini_options]
-addopts = "--import-mode=importlib"
 testpaths = ["figures"]
-python_files = ["figures/*.py"]
-python_functions = ["claim_*"]
+vgdocs_figures = "figures"
 """
 
 CLAIMS = '''\
@@ -57,11 +59,9 @@ def test_a_claim_that_fails_names_figure_sentence_measured_value_and_the_lines_t
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E       assert 0.0009765625 > 0.5",  # pytest's own rewriting of the assertion
-            "*- claim -*",
             "figures/halving.py:23: claim_it_grows fails on this measurement",
             "    sentence: It grows from 0.5 to 9.8 × 10⁻⁴.",
-            "    assert 0.0009765625 > 0.5",
+            '    line 25: assert m["last"] > m["first"]',
             "    measured: last = 0.0009765625",
             "    measured: first = 0.5",
             "    cited at: docs/index.md:3, docs/index.md:5, docs/other.md:1",
@@ -73,7 +73,7 @@ def test_a_claim_that_fails_names_figure_sentence_measured_value_and_the_lines_t
 def test_a_script_that_fails_fails_its_claims_with_the_reason_alone(run):
     run.project.script(measure="def measure(seed: int = SEED) -> dict:\n    raise ValueError('no such layer')\n")
     result = run()
-    result.assert_outcomes(errors=1)
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["figures/halving.py:13: raises ValueError: no such layer"])
     result.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
@@ -81,7 +81,7 @@ def test_a_script_that_fails_fails_its_claims_with_the_reason_alone(run):
 def test_what_a_claim_cites_but_the_script_does_not_measure(run):
     run.project.script(claims=CLAIMS.replace("{first}", "{frist}"))
     result = run()
-    result.assert_outcomes(errors=2)
+    result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
         ["figures/halving.py:23: claim_it_grows cites {frist}, which isn't measured; did you mean first*"]
     )
@@ -96,8 +96,27 @@ def test_another_seed(run):
     result.stdout.fnmatch_lines(["    measured: last = 0.0"])
 
 
-def test_a_failing_test_that_is_no_claim_is_left_alone(run):
-    (run.project.figures / "plain.py").write_text("def claim_nothing():\n    assert False\n")
-    result = run("figures/plain.py")
-    result.assert_outcomes(failed=1)
-    result.stdout.no_fnmatch_line("*sentence:*")
+def test_a_script_that_breaks_the_contract_is_an_error_of_collection(run):
+    run.project.script(claims="claim_a = None\n")
+    result = run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*figures/halving.py:23: a claim is a plain function, def claim_[*](m), *"])
+
+
+def test_a_folder_that_is_not_named_is_left_alone(run):
+    run.project.script()
+    (run.project.root / "pyproject.toml").write_text("[tool.pytest.ini_options]\ntestpaths = ['figures']\n")
+    run().assert_outcomes()
+
+
+def test_a_claim_is_chosen_by_its_name(run):
+    run.project.script(claims=CLAIMS)
+    run("-k", "positive").assert_outcomes(passed=1, deselected=1)
+
+
+def test_no_script_is_run_in_the_process_of_pytest(run):
+    run.project.script(
+        head='import sys\nassert "pytest" not in sys.modules\nimport plotly.graph_objects as go\nSTEPS = 10\n',
+        measure="def measure(seed: int = 0) -> dict:\n    return {'left': [1], 'first': 0.5, 'last': 0.5**10}\n",
+    )
+    run().assert_outcomes(passed=1)

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from vgdocs import record as records
-from vgdocs.figure import FigureError, read
+from vgdocs.figure import read
 from vgdocs.record import Keys, Measured, Record, Verdict, check_measured, check_plot, flatten, lookup, make_keys
 
 MEASURED = {
@@ -24,11 +24,13 @@ def make_record(**changes) -> Record:
         "name": "halving",
         "seed": 0,
         "device": "cpu",
-        "keys": Keys("a" * 64, "b" * 64, "c" * 64),
+        "keys": Keys("a" * 64, "c" * 64),
         "measured": MEASURED,
         "plot": {"data": [{"type": "scatter", "x": [1], "y": [0.5]}], "layout": {}},
         "verdicts": (Verdict("claim_a", False, "line 3: assert 1 == 2", ("depth",)),),
+        "inputs": {"figures/table.csv": "d" * 32},
         "versions": {"python": "3.11"},
+        "made": "2026-01-02T03:04:05+00:00",
         "seconds": 0.25,
     }
     return Record(**content | changes)
@@ -150,8 +152,11 @@ class TestJson:
     @pytest.mark.parametrize(
         ("old", "new"),
         [
-            ('"format":1', '"format":99'),
-            ('"format":1', '"format":1.0'),
+            ('"format":2', '"format":99'),
+            ('"format":2', '"format":2.0'),
+            ('"made":"2026-01-02T03:04:05+00:00"', '"made":"yesterday"'),
+            ('"made":"2026-01-02T03:04:05+00:00"', '"made":"2026-01-02T03:04:05"'),
+            ('"inputs":{', '"inputs":{"a":1,'),
             ('"seed":0', '"seed":0,"extra":1'),
             ('"seed":0', '"seed":0.0'),
             ('"seed":0', '"seed":true'),
@@ -173,22 +178,12 @@ class TestJson:
 
 
 @pytest.fixture
-def keys(project, monkeypatch, tmp_path):
-    """The keys of a figure that imports one module of a package of its own, and through it another."""
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "outer.py").write_text("from vgdocs import inner\n\nHALF = inner.HALF\n")
-    (package / "inner.py").write_text("HALF = 0.5\n")
-    (package / "other.py").write_text("HALF = 0.5\n")
-    monkeypatch.setattr(records, "PACKAGE", package)
-    (project.figures / "table.csv").write_text("1,2\n")
-    imports = '"A string."\nimport plotly.graph_objects as go\nfrom vgdocs.outer import HALF\n'
-    head = imports + '\nSEED = 0\nSTEPS = 10\nDATA = "table.csv"\n'
-    project.script(head=head)
+def keys(project):
+    """The keys of a figure."""
+    project.script(head='"A string."\nimport plotly.graph_objects as go\n\nSEED = 0\nSTEPS = 10\n')
 
     class KeysOf:
         path = project.figures / "halving.py"
-        folder = package
 
         def now(self, **options) -> Keys:
             figure = read(self.path)
@@ -222,7 +217,7 @@ class TestKeys:
         before = keys.now()
         keys.edit(old, new)
         after = keys.now()
-        assert (after.measure, after.environment) == (before.measure, before.environment)
+        assert after.measure == before.measure
         assert after.script != before.script  # but it is drawn and judged anew
 
     @pytest.mark.parametrize(
@@ -231,7 +226,6 @@ class TestKeys:
             ("0.5**n", "0.25**n"),
             ("STEPS = 10", "STEPS = 11"),
             ("SEED = 0", "SEED = 1"),
-            ("from vgdocs.outer import HALF", "from vgdocs.other import HALF"),
             ("def draw", "def helper():\n    return 1\n\n\ndef draw"),
         ],
     )
@@ -240,88 +234,25 @@ class TestKeys:
         keys.edit(old, new)
         assert keys.now().measure != before.measure
 
-    @pytest.mark.parametrize(("file", "stale"), [("outer", True), ("inner", True), ("other", False)])
-    def test_the_modules_it_imports_make_it_stale_however_far(self, keys, file, stale):
-        before = keys.now()
-        path = keys.folder / f"{file}.py"
-        path.write_text(f"{path.read_text()}\nHALF = 0.25\n")
-        assert (keys.now().measure != before.measure) is stale
-
-    @pytest.mark.parametrize(
-        ("statement", "stale"),
-        [
-            ("from vgdocs.wide import HALF", {"norms"}),
-            ("from vgdocs.wide.norms import HALF", {"norms"}),
-            ("from vgdocs import wide", {"__init__", "norms", "probe"}),
-            ("import vgdocs.wide", {"__init__", "norms", "probe"}),
-        ],
-    )
-    def test_what_it_uses_of_a_package_makes_it_stale(self, keys, statement, stale):
-        """A name that the package passes on is followed to where it comes from; the rest of it doesn't matter."""
-        package = keys.folder / "wide"
-        package.mkdir()
-        files = {
-            "__init__": "from vgdocs.wide.norms import HALF\nfrom vgdocs.wide.probe import Probe\n",
-            "norms": "HALF = 0.5\n",
-            "probe": "class Probe:\n    pass\n",
-        }
-        for name, text in files.items():
-            (package / f"{name}.py").write_text(text)
-        keys.edit("from vgdocs.outer import HALF", statement)
-        before = keys.now()
-        found = set()
-        for name, text in files.items():
-            (package / f"{name}.py").write_text(f"{text}\nMORE = 1\n")
-            if keys.now().measure != before.measure:
-                found.add(name)
-            (package / f"{name}.py").write_text(text)
-        assert found == stale
-
-    def test_a_package_that_takes_a_name_from_elsewhere_makes_it_stale(self, keys):
-        package = keys.folder / "wide"
-        package.mkdir()
-        for name in ("norms", "other"):
-            (package / f"{name}.py").write_text("HALF = 0.5\n")
-        (package / "__init__.py").write_text("from vgdocs.wide.norms import HALF\n")
-        keys.edit("from vgdocs.outer import HALF", "from vgdocs.wide import HALF")
-        before = keys.now()
-        (package / "__init__.py").write_text("from vgdocs.wide.other import HALF\n")
-        assert keys.now().measure != before.measure
-
-    def test_a_data_file_named_in_the_script_makes_it_stale(self, keys):
-        before = keys.now()
-        (keys.path.parent / "table.csv").write_text("1,3\n")
-        assert keys.now().measure != before.measure
-
-    def test_a_data_file_named_in_a_module_makes_it_stale(self, keys):
-        (keys.folder / "inner.py").write_text('HALF = 0.5\nDATA = "rates.csv"\n')
-        (keys.folder / "rates.csv").write_text("1\n")
-        before = keys.now()
-        (keys.folder / "rates.csv").write_text("2\n")
-        assert keys.now().measure != before.measure
-
     def test_seed_and_device_make_it_stale(self, keys):
         assert len({keys.now().measure, keys.now(seed=1).measure, keys.now(device="cuda").measure}) == 3
 
     def test_times_do_not_matter(self, keys):
         before = keys.now()
-        for path in [keys.path, *keys.folder.iterdir(), keys.path.parent / "table.csv"]:
-            os.utime(path, (1, 1))
+        os.utime(keys.path, (1, 1))
         assert keys.now() == before
 
-    def test_the_environment_is_that_of_the_libraries_imported(self, keys, monkeypatch):
-        monkeypatch.setattr(records, "_installed", records._installed.__wrapped__)  # which remembers
-        before = keys.now()
-        monkeypatch.setattr(records.importlib.metadata, "version", lambda name: "9.9")
-        after = keys.now()
-        assert after.measure == before.measure
-        assert after.environment != before.environment
 
-    def test_versions_name_python_and_the_libraries(self, keys):
-        (keys.folder / "inner.py").write_text("import sklearn\n\nHALF = 0.5\n")
-        assert set(records.versions(read(keys.path))) == {"python", "plotly", "torch", "scikit-learn"}
+class TestVersions:
+    def test_they_name_python_and_the_libraries_that_are_imported(self):
+        found = records.versions(["import sklearn.datasets", "from numpy import load\nimport os\nfrom . import x"])
+        assert set(found) == {"python", "plotly", "torch", "scikit-learn", "numpy"}
 
-    def test_a_module_that_is_not_python_is_told(self, keys):
-        (keys.folder / "inner.py").write_text("def half(:\n")
-        with pytest.raises(FigureError, match=r"outer\.py:1: imports vgdocs\.inner, which isn't Python"):
-            keys.now()
+    def test_a_record_of_other_versions_is_told(self):
+        assert make_record(versions=records.versions([])).is_of_these_versions
+        assert not make_record(versions=records.versions([]) | {"plotly": "0.1"}).is_of_these_versions
+        assert not make_record(versions={"no-such-library": "1.0"}).is_of_these_versions
+
+    def test_a_record_s_file_is_named_by_what_it_rests_on(self):
+        places = {make_record(**change).place for change in ({}, {"inputs": {}}, {"versions": {}}, {"seconds": 9.0})}
+        assert len(places) == 3

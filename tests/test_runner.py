@@ -1,8 +1,10 @@
 """Figures run in processes of their own: what becomes of good ones and of every kind of bad one."""
 
+import contextlib
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,10 +12,11 @@ import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from vgdocs import store as stores
-from vgdocs.figure import FigureError, read
+from vgdocs.figure import FigureError, SettingError, read
 from vgdocs.record import Record, make_keys
 from vgdocs.runner import run
 from vgdocs.store import Store
@@ -121,7 +124,10 @@ def outcomes(make_project, tmp_path_factory):
     return project.library().entries
 
 
-@pytest.mark.parametrize("name", BAD)
+POSIX = pytest.mark.posix("a signal ends it")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=POSIX if n == "is_killed" else ()) for n in BAD])
 def test_what_the_author_of_a_bad_script_is_told(outcomes, name):
     error = outcomes[name].error
     assert error
@@ -148,16 +154,90 @@ def test_what_was_printed_is_shown(outcomes):
 
 def test_a_figure_that_hangs_is_stopped(project):
     project.script("hangs", **measuring("import time; time.sleep(600)"))
-    figures = [read(project.figures / f"{name}.py") for name in ("hangs", "halving")]
-    made = run(figures, Store(project.root / "store"), time_limit=5.0, jobs=2)
+    made = run([read(project.figures / "hangs.py")], Store(project.root / "store"), time_limit=5.0)
     assert str(made["hangs"]) == "figures/hangs.py: hangs: stopped after 5 s"
-    assert isinstance(made["halving"], Record)
 
 
 def test_the_time_limit_comes_from_the_environment(project, monkeypatch):
     monkeypatch.setenv("VGDOCS_TIME_LIMIT", "1.5")
     project.script(**measuring("import time; time.sleep(600)"))
     assert str(project.library().entries["halving"].error) == "figures/halving.py: hangs: stopped after 1.5 s"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "takes"),
+    [
+        *(("VGDOCS_JOBS", value, "a whole number of figures at a time") for value in ("0", "-1", "abc", "1.5")),
+        *(("VGDOCS_TIME_LIMIT", value, "seconds") for value in ("0", "-1", "abc", "nan", "inf")),
+    ],
+)
+def test_a_setting_that_makes_no_sense(project, monkeypatch, name, value, takes):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingError) as error:
+        project.library()
+    assert str(error.value) == f"{name} is {value!r}: it takes {takes}, above zero"
+
+
+class TestAnySystem:
+    def test_without_a_fork_server(self, project, monkeypatch):
+        monkeypatch.setenv("VGDOCS_START", "spawn")
+        project.script("dies", **measuring("import os; os._exit(3)"))
+        entries = project.library().entries
+        assert entries["halving"].numbers["last"] == 0.5**10
+        assert str(entries["dies"].error) == "figures/dies.py: died without a word: exit code 3"
+
+    def test_a_way_to_start_that_there_is_not(self, project, monkeypatch):
+        monkeypatch.setenv("VGDOCS_START", "fork")
+        with pytest.raises(SettingError, match="VGDOCS_START is 'fork': on this system figures start by "):
+            project.library()
+
+    def test_without_a_count_of_the_cores_that_may_be_used(self, project, monkeypatch):
+        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+        assert project.library().entries["halving"].numbers["last"] == 0.5**10
+
+
+@pytest.mark.posix("groups of processes")
+class TestNothingStaysBehind:
+    """Whatever ends a run or a figure, what the figure started ends with it."""
+
+    SLEEPS = "import os, subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])"
+
+    def left(self, project) -> list[str]:
+        """The commands of processes that bear the project's mark, until there are none or ten seconds are over."""
+        until = time.monotonic() + 10
+        while (found := marked(project.root)) and time.monotonic() < until:
+            time.sleep(0.1)
+        return found
+
+    def test_when_the_figure_is_done(self, project, monkeypatch):
+        monkeypatch.setenv("VGDOCS_TEST", str(project.root))
+        project.script(**measuring(f"{self.SLEEPS}; return {LAST}"))
+        subprocess.run([sys.executable, "-m", "vgdocs", "run"], cwd=project.root, check=True)
+        assert self.left(project) == []
+
+    @pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+    def test_when_the_run_is_ended(self, project, monkeypatch, way):
+        monkeypatch.setenv("VGDOCS_TEST", str(project.root))
+        mark = project.root / "mark"
+        project.script(**measuring(f"{self.SLEEPS}; open({str(mark)!r}, 'w').close(); time.sleep(99)"))
+        running = subprocess.Popen([sys.executable, "-m", "vgdocs", "run"], cwd=project.root, start_new_session=True)
+        while not mark.exists():
+            assert running.poll() is None
+            time.sleep(0.05)
+        assert len(marked(project.root)) >= 3  # the run, the figure and what the figure started
+        running.send_signal(way)
+        assert running.wait(30) != 0
+        assert self.left(project) == []
+
+
+def marked(folder: Path) -> list[str]:
+    """The commands of the processes whose environment bears a folder's mark, but for this one."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get("VGDOCS_TEST") == str(folder):
+                found.append(" ".join(process.cmdline()))
+    return found
 
 
 def test_a_record_holds_what_was_measured_drawn_and_judged(project):

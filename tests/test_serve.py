@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.posix("ends the server with its process group")
+
 SECONDS = 90.0  # until something that never comes is given up; nothing here is that slow on its own
 
 PAGE = """\

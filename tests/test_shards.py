@@ -102,4 +102,5 @@ def test_a_shard_that_is_none(project, shard):
 
 def test_more_machines_than_figures(project, monkeypatch, tmp_path):
     monkeypatch.setenv("VGDOCS_STORE", str(tmp_path / "idle"))
-    assert call(project, "run", "--shard", "8/8") == (0, "0 figures, 0 claims, 0 failed\n")
+    code, output = call(project, "run", "--shard", "8/8")
+    assert (code, output) == (1, "The share 8/8 is empty: 7 figures can be split into 7 shares at most\n")

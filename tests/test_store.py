@@ -2,21 +2,30 @@
 
 import errno
 import os
+import platform
 import threading
 
 import pytest
 from filelock import FileLock
 
+from vgdocs import observe
 from vgdocs import store as stores
 from vgdocs.record import FORMAT, Keys, Record
 from vgdocs.store import Store, StoreError
 
-KEYS = Keys("a" * 64, "b" * 64, "c" * 64)
+KEYS = Keys("a" * 64, "c" * 64)
+MADE = "2026-01-02T03:04:05+00:00"
 
 
-def make_record(keys: Keys = KEYS, last: float = 0.5) -> Record:
+HERE = {"python": platform.python_version()}
+
+
+def make_record(last: float = 0.5, keys: Keys = KEYS, versions=HERE, made: str = MADE, inputs=()) -> Record:
     plot = {"data": [{"type": "scatter", "y": [0.5]}], "layout": {}}
-    return Record("halving", 0, "cpu", keys, {"last": last}, plot, (), {"python": "3.11"}, 0.1)
+    return Record("halving", 0, "cpu", keys, {"last": last}, plot, (), dict(inputs), versions, made, 0.1)
+
+
+NAME = f"{make_record().place}.json"
 
 
 @pytest.fixture
@@ -31,32 +40,57 @@ def files(store: Store) -> list[str]:
 def test_there_and_back(store):
     store.save(make_record())
     assert store.find("halving", KEYS) == make_record()
-    assert files(store) == ["aaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbb.json"]
+    assert files(store) == [NAME]
 
 
-@pytest.mark.parametrize("keys", [Keys("d" * 64, "b" * 64, "c" * 64), Keys("a" * 64, "d" * 64, "c" * 64)])
-def test_another_measurement_or_environment_is_not_found(store, keys):
+def test_another_measurement_is_not_found(store):
     store.save(make_record())
-    assert store.find("halving", keys) is None
+    assert store.find("halving", Keys("d" * 64, "c" * 64)) is None
+
+
+def test_other_versions_are_found_only_where_any_will_do(store):
+    store.save(make_record(versions={"python": "2.7"}))
+    assert store.find("halving", KEYS) is None
+    assert store.find("halving", KEYS, any_versions=True)
+
+
+def test_other_inputs_are_not_found(store):
+    table = store.root / "table.csv"
+    table.write_text("1")
+    inputs = observe.Watch(store.root)
+    inputs.note(table)
+    store.save(make_record(inputs=inputs.inputs))
+    assert store.find("halving", KEYS)
+    table.write_text("2")
+    assert store.find("halving", KEYS, any_versions=True) is None
+    table.write_text("1")
+    assert store.find("halving", KEYS)
 
 
 def test_new_claims_are_found_under_the_old_measurement(store):
     store.save(make_record())
-    assert store.find("halving", Keys(KEYS.measure, KEYS.environment, "d" * 64)) == make_record()
+    assert store.find("halving", Keys(KEYS.measure, "d" * 64)) == make_record()
 
 
 def test_an_empty_store_finds_nothing(store):
     assert store.find("halving", KEYS) is None
-    assert store.newest("halving", KEYS) is None
+    assert store.find("halving", KEYS, any_versions=True) is None
 
 
-def test_the_newest_record_of_any_environment(store):
-    for age, (environment, last) in enumerate([("d", 3.0), ("e", 1.0), ("f", 2.0)]):
-        keys = Keys(KEYS.measure, environment * 64, KEYS.script)
-        store.save(make_record(keys, last))
-        os.utime(next(store.folder.rglob(f"*-{environment * 12}.json")), (1000 - age, 1000 - age))
-    store.save(make_record(Keys("0" * 64, "b" * 64, "c" * 64), 4.0))  # of another measurement
-    assert store.newest("halving", KEYS).measured == {"last": 3.0}
+def test_the_newest_record_is_the_one_that_was_measured_last(store):
+    for day, versions in ((2, "d"), (3, "e"), (1, "f")):
+        record = make_record(float(day), versions={"python": versions}, made=f"2026-01-0{day}T00:00:00+00:00")
+        store.save(record)
+        os.utime(store.folder / f"records/halving/{record.place}.json", (1000 - day, 1000 - day))  # as copying does
+    store.save(make_record(4.0, Keys("0" * 64, "c" * 64)))  # of another measurement
+    assert store.find("halving", KEYS, any_versions=True).measured == {"last": 3.0}
+
+
+def test_only_the_newest_records_of_a_measurement_are_kept(store):
+    for day in range(1, 12):
+        store.save(make_record(versions={"python": str(day)}, made=f"2026-01-{day:02}T00:00:00+00:00"))
+    assert len(files(store)) == stores.KEPT
+    assert store.find("halving", KEYS, any_versions=True).versions == {"python": "11"}
 
 
 def test_records_of_another_machine_are_merged_by_copying_files(store, tmp_path):
@@ -81,21 +115,19 @@ def test_a_damaged_record_counts_as_none_and_is_told(store, caplog, damage):
     (path,) = store.folder.rglob("*.json")
     path.write_bytes(damage(path.read_bytes()))
     assert store.find("halving", KEYS) is None
-    assert store.newest("halving", KEYS) is None
+    assert store.find("halving", KEYS, any_versions=True) is None
     assert f"{path.name} is damaged and will be measured again" in caplog.text
     store.save(make_record())
     assert store.find("halving", KEYS) == make_record()
 
 
-@pytest.mark.parametrize(
-    "place", ["other/aaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbb.json", "halving/dddddddddddddddddddd-bbbbbbbbbbbb.json"]
-)
+@pytest.mark.parametrize("place", [f"other/{NAME}", f"halving/{'d' * 20}{NAME[20:]}"])
 def test_a_record_in_the_wrong_place_counts_as_none(store, place):
     store.save(make_record())
     (path,) = store.folder.rglob("*.json")
     os.renames(path, store.folder / "records" / place)
-    name = place.partition("/")[0]
-    assert store.find(name, Keys(place.partition("/")[2][:20] + "x" * 44, "b" * 64, "c" * 64)) is None
+    name, _, file = place.partition("/")
+    assert store.find(name, Keys(file[:20] + "x" * 44, "c" * 64)) is None
 
 
 @pytest.mark.parametrize("call", ["mkstemp", "fdopen", "fsync", "replace"])
@@ -112,7 +144,7 @@ def test_a_disk_that_will_not_have_it_is_told_and_no_half_record_stays(store, mo
         with pytest.raises(StoreError, match=f"the record of halving can't be kept in .*: .*{os.strerror(error)}"):
             store.save(make_record())
     assert store.find("halving", KEYS).measured == {"last": 0.25}  # what was there is still there
-    assert files(store) == ["aaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbb.json"]
+    assert files(store) == [NAME]
 
 
 def test_a_store_that_is_a_file(tmp_path):

@@ -7,16 +7,24 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import click
+try:
+    import click
 
-from vgdocs import drift
-from vgdocs.explore_cli import explore
-from vgdocs.figure import find
-from vgdocs.library import CitationError, Library
-from vgdocs.numbers import fill
-from vgdocs.progress import bar
-from vgdocs.report import report, site_scanner
-from vgdocs.runner import share
+    from vgdocs import drift
+    from vgdocs.explore_cli import explore
+    from vgdocs.figure import SettingError, find
+    from vgdocs.library import CitationError, Library
+    from vgdocs.numbers import count, fill
+    from vgdocs.progress import bar
+    from vgdocs.report import report, site_scanner
+    from vgdocs.runner import share
+except ModuleNotFoundError as error:
+    if (error.name or "vgdocs").partition(".")[0] == "vgdocs":
+        raise
+    raise SystemExit(
+        f"The command vgdocs needs the site's tools, of which {error.name} is not installed. In a checkout of the "
+        "project run: pip install -e '.[site]' -c constraints.txt"
+    ) from None
 
 SKELETON = '''"""One sentence that says what this figure finds.
 
@@ -101,6 +109,10 @@ def run(
 ) -> None:
     """Measure the figures named, or all, and run their claims."""
     chosen = _choose(library, names, shard, device)
+    if not any(find(library.folder)):
+        raise Failed(
+            f"There is nothing to measure: {library.folder} holds no figure script; `vgdocs new NAME` writes one"
+        )
     failures = []
     for seed in seeds or (None,):
         _refresh(library, chosen, seed=seed, jobs=jobs, device=device)
@@ -210,7 +222,8 @@ def check(library: Library, site: Path) -> None:
     """Hold a built site to its sources: every figure and number is there, nothing is left over."""
     from vgdocs import site_check
 
-    found = site_check.check(site, library.root / "docs", site_scanner(library.root))
+    scanner = site_scanner(library.root)
+    found = site_check.check(site, library.root / scanner.docs, scanner)
     if found:
         raise Failed("\n".join(found))
     click.echo(f"{site}: every figure and number is where its page cites it")
@@ -230,7 +243,11 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
         chosen = able
     if shard:
         known = _accepted(library)["figures"]
-        chosen = share(chosen, *shard, {name: figure.get("seconds", 1.0) for name, figure in known.items()})
+        shared = share(chosen, *shard, {name: figure.get("seconds", 1.0) for name, figure in known.items()})
+        if not shared and chosen:
+            most = f"{count(len(chosen), 'figure')} can be split into {count(len(chosen), 'share')} at most"
+            raise Failed(f"The share {shard[0]}/{shard[1]} is empty: {most}")
+        chosen = shared
     return chosen
 
 
@@ -245,7 +262,7 @@ def _refresh(
     try:
         with bar() as progress:
             library.refresh(names, seed=seed, device=device, jobs=jobs, progress=progress)
-    except CitationError as error:
+    except (CitationError, SettingError) as error:
         raise Failed(str(error)) from None
 
 
@@ -270,8 +287,7 @@ def _total(library: Library) -> str:
     entries = [entry for entry in library.entries.values() if entry.record]
     claims = sum(len(entry.figure.claims) for entry in entries if entry.figure)
     failed = sum(len(entry.failed) for entry in entries)
-    figures = "1 figure" if len(entries) == 1 else f"{len(entries)} figures"
-    return f"{figures}, {claims} claims, {failed} failed"
+    return f"{count(len(entries), 'figure')}, {count(claims, 'claim')}, {failed} failed"
 
 
 def _echo_times(times: dict[str, float]) -> None:

@@ -9,18 +9,29 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 
 class FigureError(Exception):
-    """A figure that can't be measured, drawn or believed; `line` is the script's line, where one is known."""
+    """A figure that can't be measured, drawn or believed.
 
-    def __init__(self, path: Path, message: str, line: int | None = None, details: str = "") -> None:
+    `line` is the script's line, where one is known, and `inputs` what the script had read, as in a record.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        message: str,
+        line: int | None = None,
+        details: str = "",
+        inputs: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.path, self.message, self.line, self.details = path, message, line, details
+        self.inputs = inputs or {}
 
     @property
     def place(self) -> str:
@@ -31,6 +42,10 @@ class FigureError(Exception):
     def __str__(self) -> str:
         head = f"{self.place}: {self.message}"
         return f"{head}\n{self.details.rstrip()}" if self.details else head
+
+
+class SettingError(ValueError):
+    """A setting of the environment that makes no sense."""
 
 
 @dataclass(frozen=True)
@@ -103,17 +118,7 @@ def read(path: Path) -> Figure:
         message = f"measure's {arguments[0]} has no default: {form}"
         raise FigureError(path, message, functions["measure"].lineno)
 
-    claims = []
-    for name, node in functions.items():
-        if not name.startswith("claim_"):
-            continue
-        _check_function(path, functions, name, ["m"], f"{name}(m)")
-        sentence = " ".join((ast.get_docstring(node) or "").split())
-        if not sentence:
-            raise FigureError(path, f"{name} has no docstring: it is the sentence that pages rely on", node.lineno)
-        if not any(isinstance(n, ast.Assert | ast.Raise) for n in ast.walk(node)):
-            raise FigureError(path, f"{name} asserts nothing", node.lineno)
-        claims.append(Claim(name, sentence, node.lineno))
+    claims = [_claim(path, functions, node) for node in tree.body if _is_named_claim(node)]
     if not claims:
         raise FigureError(path, "makes no claim: it needs one or more claim_*(m) functions that assert a bound")
 
@@ -137,12 +142,12 @@ def find(folder: Path) -> tuple[dict[str, Figure], dict[str, FigureError]]:
     first: dict[str, Path] = {}
     for path in paths:
         name = path.stem
-        if name in first:
-            figures.pop(name, None)
-            both = f"{first[name].relative_to(folder)} and {path.relative_to(folder)}"
+        if other := first.get(name.casefold()):  # which some file systems don't tell apart
+            figures.pop(other.stem, None)
+            both = f"{other.relative_to(folder).as_posix()} and {path.relative_to(folder).as_posix()}"
             errors[name] = FigureError(path, f"two scripts are named {name}: {both}; pages find them by name")
             continue
-        first[name] = path
+        first[name.casefold()] = path
         try:
             figures[name] = read(path)
         except FigureError as error:
@@ -163,6 +168,45 @@ def suggest(name: str, names: Iterable[str]) -> str:
 
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def _is_named_claim(node: ast.stmt) -> bool:
+    """Whether a statement gives something the name of a claim, be it a function or not."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        names = [node.name]
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        names = [alias.asname or alias.name for alias in node.names]
+    else:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+    return any(name.startswith("claim_") for name in names)
+
+
+def _claim(path: Path, functions: dict[str, ast.FunctionDef], node: ast.stmt) -> Claim:
+    """A claim, if it is one that can fail; raises FigureError."""
+
+    def breach(message: str, line: int = node.lineno) -> FigureError:
+        return FigureError(path, message, line)
+
+    if not isinstance(node, ast.FunctionDef):
+        raise breach("a claim is a plain function, def claim_*(m), with the assertions in its body")
+    name = node.name
+    if functions[name] is not node:
+        raise breach(f"{name} is defined twice, and the first is never asked")
+    _check_function(path, functions, name, ["m"], f"{name}(m)")
+    sentence = " ".join((ast.get_docstring(node) or "").split())
+    if not sentence:
+        raise breach(f"{name} has no docstring: it is the sentence that pages rely on")
+    if any(isinstance(part, ast.Yield | ast.YieldFrom) for part in ast.walk(node)):
+        raise breach(f"{name} is a generator: calling it asserts nothing")
+    asserts = [part for part in ast.walk(node) if isinstance(part, ast.Assert)]
+    if not asserts:
+        raise breach(f"{name} asserts nothing")
+    for part in asserts:
+        if isinstance(part.test, ast.Tuple | ast.Constant | ast.Lambda | ast.GeneratorExp):
+            kind = type(part.test).__name__.removesuffix("Exp").lower()
+            raise breach(f"{name} asserts a {kind}, which is the same whatever was measured", part.lineno)
+    return Claim(name, sentence, node.lineno)
 
 
 def _takes_device(functions: dict[str, ast.FunctionDef]) -> bool:

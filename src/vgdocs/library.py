@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vgdocs import record as records
-from vgdocs.figure import Claim, Figure, FigureError, find, suggest
+from vgdocs import observe
+from vgdocs.figure import Claim, Figure, FigureError, SettingError, find, suggest
 from vgdocs.numbers import Formatted, Number, fill, format_number
-from vgdocs.record import Record, Verdict
+from vgdocs.record import Record, Verdict, make_keys
 from vgdocs.store import Store
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class Library:
 
     @property
     def store(self) -> Store:
-        return Store(Path(os.environ.get("VGDOCS_STORE") or self.root / ".vgdocs"))
+        return Store(Path(os.environ.get("VGDOCS_STORE") or self.root / ".vgdocs"), self.root)
 
     @property
-    def plots(self) -> list[dict[str, Any]]:
-        """What the figures draw, of those that have been measured."""
-        return [entry.record.plot for entry in self.entries.values() if entry.record]
+    def plots(self) -> dict[str, dict[str, Any]]:
+        """What the figures draw, by name, of those that have been measured."""
+        return {name: entry.record.plot for name, entry in self.entries.items() if entry.record}
 
     def refresh(
         self,
@@ -90,7 +90,7 @@ class Library:
         """Read the scripts anew and bring their records up to date; with `run` false, only look what is there.
 
         A script that failed is run again only when something it depends on has changed.
-        Raises CitationError for a name that no script has.
+        Raises CitationError for a name that no script has, SettingError for a variable that makes no sense.
         """
         figures, errors = find(self.folder)
         if names is not None:
@@ -105,7 +105,7 @@ class Library:
         for name, figure in figures.items():
             outcomes[name] = self._known(figure, seed, device)
             if outcomes[name] is None:
-                stale[name] = records.make_keys(figure, seed, device).script
+                stale[name] = make_keys(figure, seed, device).script
         if run and stale:
             from vgdocs import runner  # it loads what only a build that measures needs
 
@@ -117,6 +117,11 @@ class Library:
                     self.failures[name] = (stale[name], outcome)
         entries = {name: _entry(name, figures.get(name), outcomes[name]) for name in sorted(outcomes)}
         self.entries = entries if names is None else {**self.entries, **entries}
+
+    def inputs(self) -> list[Path]:
+        """The files and folders that the figures were seen to read, for a server to watch."""
+        seen = [known.inputs for entry in self.entries.values() if (known := entry.record or entry.error)]
+        return sorted({path for inputs in seen for path in observe.files(inputs, self.root)})
 
     def figure(self, name: str) -> Entry:
         """The entry of a figure; raises CitationError, naming the nearest figures, if there is none."""
@@ -156,28 +161,19 @@ class Library:
         }
 
     def _known(self, figure: Figure, seed: int | None, device: str) -> Record | FigureError | None:
-        try:
-            keys = records.make_keys(figure, seed, device)
-            made = self.store.find(figure.name, keys)
-            if made and made.keys == keys:
-                return made
-            if os.environ.get("VGDOCS_RUN") == "never":
-                return self._newest(figure, keys)
-            failed = self.failures.get(figure.name)
-            if failed and failed[0] == keys.script:
-                return failed[1]
-        except FigureError as error:
-            return error
-        return None
-
-    def _newest(self, figure: Figure, keys: records.Keys) -> Record | FigureError:
-        newest = self.store.newest(figure.name, keys)
-        if newest is None:
-            return FigureError(figure.path, "has no record, and VGDOCS_RUN=never forbids to make one")
-        if newest.keys.script != keys.script:
+        keys = make_keys(figure, seed, device)
+        if (setting := os.environ.get("VGDOCS_RUN", "")) not in ("", "never"):
+            raise SettingError(f"VGDOCS_RUN is {setting!r}: it is never, or not set")
+        never = setting == "never"
+        made = self.store.find(figure.name, keys, any_versions=never)
+        if made and made.keys == keys:
+            return made
+        if never:
             # its claims may have changed since they were judged
-            return Record(**{k: v for k, v in vars(newest).items() if k != "numbers"} | {"verdicts": ()})
-        return newest
+            missing = FigureError(figure.path, "has no record, and VGDOCS_RUN=never forbids to make one")
+            return replace(made, verdicts=()) if made else missing
+        script, error = self.failures.get(figure.name, ("", None))
+        return error if error and script == keys.script and observe.hold(error.inputs, self.root) else None
 
 
 def _entry(name: str, figure: Figure | None, outcome: Record | FigureError | None) -> Entry:

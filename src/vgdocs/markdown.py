@@ -21,7 +21,7 @@ import json
 import logging
 import re
 import xml.etree.ElementTree as etree
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape
@@ -67,7 +67,7 @@ class Context:
     def __post_init__(self) -> None:
         self.posters = Posters(self.library.store, self.library.root / "docs" / "assets")
 
-    def draw_posters(self, plots: Iterable[dict[str, Any]]) -> None:
+    def draw_posters(self, plots: Mapping[str, dict[str, Any]]) -> None:
         """Draw the posters that are missing. Why that can't be done is told once; where they're required, it raises."""
         try:
             if not self.without_posters:

@@ -27,13 +27,15 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from vgdocs import notebook, search, stylesheet
-from vgdocs.figure import FigureError
+from vgdocs.figure import FigureError, SettingError
 from vgdocs.library import Library
 from vgdocs.markdown import Context
+from vgdocs.numbers import count
 from vgdocs.posters import PosterError
 from vgdocs.progress import bar
 from vgdocs.record import Record
 from vgdocs.report import report
+from vgdocs.store import StoreError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -62,14 +64,26 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self._shown: dict[str, list[str]] = {}  # the figures on each page, by its address
         self._cards: dict[str, tuple[str, dict[str, Any]]] = {}  # finding and plot of the first figure of each page
         self._signal = Path()
+        self._server: LiveReloadServer | None = None
+        self._watched: set[str] = set()
+        self._name = ""  # of the site, as text
+        self._runs = Path()  # of the labs, as mkdocs-jupyter keeps them
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
+        if command == "gh-deploy":
+            raise PluginError(
+                "mkdocs gh-deploy would put this one build in place of every version that is published. "
+                "Use: python scripts/deploy.py VERSION"
+            )
         # mkdocs keeps one plugin for all that a process builds
         self.serving, self.context = command == "serve", None
         if self.serving and os.environ.get("VGDOCS_RUN") != "never":
             from vgdocs import runner
 
-            runner.warm_up()
+            try:
+                runner.warm_up()
+            except SettingError as error:
+                raise PluginError(str(error)) from None
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         root = Path(config.config_file_path).parent.resolve()
@@ -84,9 +98,15 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         # in the site's folder, which can be written to even where the store can't; a build leaves dot files alone
         self._signal = Path(config.site_dir) / ".measured"
         self._prepare_labs(config)
+        self._name = config.site_name
+        for name in ("site_name", "site_description", "site_author"):
+            if config[name]:
+                config[name] = escape(config[name])
         return config
 
     def on_serve(self, server: LiveReloadServer, /, *, config: MkDocsConfig, builder: Any) -> LiveReloadServer:
+        self._server = server
+        self._watch_inputs()
         self._touch()
         server.watch(str(self._signal))
         return server
@@ -100,8 +120,11 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self._cards.clear()
         library = self.context.library
         if not self.serving:
-            with bar() as progress:
-                library.refresh(progress=progress)
+            try:
+                with bar() as progress:
+                    library.refresh(progress=progress)
+            except SettingError as error:
+                raise PluginError(str(error)) from None
             self._draw_posters()
             return
         self._news.clear()
@@ -127,6 +150,9 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     def on_page_markdown(self, markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
         assert self.context
         self.context.page = page.file.src_uri
+        for name in ("title", "description"):  # which themes write as they stand
+            if isinstance(page.meta.get(name), str):
+                page.meta[name] = escape(page.meta[name])
         return markdown
 
     @event_priority(-50)  # after mkdocstrings has written its stylesheet
@@ -165,19 +191,21 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         assert self.context
         self._ended = time.monotonic()
+        self._watch_inputs()
         target = Path(config.site_dir) / "numbers.json"
         summary = self.context.library.summary()
         target.write_text(json.dumps(summary, indent=1, ensure_ascii=False), "utf-8")
         # the search plugin, which stands before this one in mkdocs.yml, has written it by now
         search.extend(Path(config.site_dir) / "search/search_index.json", self._shown, summary)
-        for name, picture in self.context.posters.cards(self._cards, config.site_name).items():
+        for name, picture in self.context.posters.cards(self._cards, self._name).items():
             card = Path(config.site_dir) / CARD.format(name)
             card.parent.mkdir(parents=True, exist_ok=True)
             card.write_bytes(picture)
+        self._seal_labs()
         paragraphs = report(self.context.library, self.context.problems)
         if not paragraphs:
             return
-        text = f"{_count(len(paragraphs), 'problem')} in figures and pages\n\n" + "\n\n".join(paragraphs)
+        text = f"{count(len(paragraphs), 'problem')} in figures and pages\n\n" + "\n\n".join(paragraphs)
         if not self.serving:
             raise PluginError(text)
         _complain(text)
@@ -192,7 +220,15 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     def _undrawn(self, library: Library) -> bool:
         """Whether posters are missing that can be drawn."""
         assert self.context
-        return not self.context.without_posters and bool(self.context.posters.missing(library.plots))
+        return not self.context.without_posters and bool(self.context.posters.missing(library.plots.values()))
+
+    def _watch_inputs(self) -> None:
+        """Have the server watch what the figures were seen to read, wherever it lies."""
+        assert self.context
+        for path in self.context.library.inputs():
+            if self._server and str(path) not in self._watched:
+                self._watched.add(str(path))
+                self._server.watch(str(path))
 
     def _touch(self) -> None:
         """Make `mkdocs serve` build anew: it watches this file."""
@@ -201,7 +237,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
     def _start_measuring(self, waiting: list[str]) -> None:
         if waiting:
-            log.info("measuring %s in the background: %s", _count(len(waiting), "figure"), ", ".join(waiting))
+            log.info("measuring %s in the background: %s", count(len(waiting), "figure"), ", ".join(waiting))
         self._measuring = True
         self._measured.clear()
         self._taken.clear()
@@ -247,7 +283,18 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         digest = hashlib.sha256()
         for path in sorted(Path(__file__).parent.rglob("*.py")):
             digest.update(path.read_bytes())
-        jupyter.config["cache_dir"] = str(folder / "labs" / digest.hexdigest()[:16])
+        self._runs = folder / "labs" / digest.hexdigest()[:16]
+        jupyter.config["cache_dir"] = str(self._runs)
+        for run in self._runs.glob("*.json"):  # what isn't as a build left it is made again
+            if self.context.library.store.read_text(run.with_suffix(".whole")) != _digest(run):
+                run.unlink()
+
+    def _seal_labs(self) -> None:
+        """Note what the labs' runs are, to know them by."""
+        assert self.context
+        with contextlib.suppress(StoreError):
+            for run in self._runs.glob("*.json"):
+                self.context.library.store.write_text(run.with_suffix(".whole"), _digest(run), "a lab's run")
 
     def _guard(self, page: Page) -> None:
         """Finish a lab's page, and make one that fails a problem in the summary and a box in its page."""
@@ -270,10 +317,11 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
             try:
                 render(config, files)
                 html = labs.slim(page.content or "")
-                page.meta.setdefault("description", labs.describe(html))
+                page.meta.setdefault("description", escape(labs.describe(html)))
                 html = labs.typeset(html, context.report)
                 html = labs.link(html, page.file.src_uri, resolve, context.report)
-                context.draw_posters(labs.plots(html))
+                plots = {f"{context.page}, plot {i}": plot for i, plot in enumerate(labs.plots(html), 1)}
+                context.draw_posters(plots)
                 html = labs.illustrate(html, context.posters.get)
                 page.content = labs.offer(html, page.file.src_uri)
                 lab = Path(page.file.abs_src_path or "")
@@ -290,10 +338,10 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         page.render = guarded  # type: ignore[method-assign]
 
 
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _complain(text: str) -> None:
     """Tell an error without ending the server: under `strict`, mkdocs counts what is logged and stops."""
     click.secho(f"ERROR    -  {text}\n", fg="red", err=True)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

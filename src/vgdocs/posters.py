@@ -10,27 +10,30 @@ figures without a poster are drawn by the reader's browser when they come near.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import re
 import shutil
+import threading
 import xml.etree.ElementTree as etree
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vgdocs.store import Store, StoreError
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.async_api import Page, Route
 
 REM = 20  # px; Material's at usual widths
 VARIANTS = {"wide": (648, 420), "narrow": (358, 380)}  # px: a figure's column on a desk and on a phone
 PANEL = 280  # px; the height of each panel where several stand above one another
 CARD = (1200, 630)  # px; what a shared link shows
+TIME_LIMIT = 30.0  # seconds that a browser may take for one picture; usual ones take a tenth of one
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--no-sandbox",  # a container's root has no other way, and only our own figures are drawn
@@ -43,6 +46,8 @@ FLAGS = (
 )
 SCRIPTS = ("vendor/plotly-basic.min.js", "vg.js")
 ORIGIN = "http://posters.invalid/"  # never asked: each request is answered from the site's assets
+
+T = TypeVar("T")
 
 TOKEN = re.compile(r"--vg-([a-z0-9-]+): #[0-9a-f]{6};")
 COLOUR = re.compile(r"rgb\((\d+), (\d+), (\d+)\)")
@@ -122,26 +127,32 @@ class Posters:
         """Those of the plots that should have a poster and don't."""
         return [plot for plot in plots if self.wanted and not self.get(plot)]
 
-    def draw(self, plots: Iterable[dict[str, Any]]) -> None:
-        """Draw what has no poster yet. Raises PosterError if that can't be done."""
-        missing = {self._path(plot): plot for plot in self.missing(plots)}
+    def draw(self, plots: Mapping[str, dict[str, Any]]) -> None:
+        """Draw what has no poster yet of the plots, by figure. Raises PosterError if that can't be done."""
+        missing = {self._path(plot): (name, plot) for name, plot in plots.items() if self.missing([plot])}
         if not missing:
             return
-        with _browser(self.assets, self._sentinels) as page:
-            for path, plot in missing.items():
-                html = "".join(self._svg(page, path.stem[:8], plot, variant) for variant in VARIANTS)
-                self.store.write_text(path, html, "a poster")
+
+        async def draw(page: Page) -> None:
+            for path, (name, plot) in missing.items():
+                svgs = [await _in_time(name, self._svg(page, path.stem[:8], plot, v)) for v in VARIANTS]
+                self.store.write_text(path, "".join(svgs), "a poster")
+
+        _browse(self.assets, self._sentinels, draw)
 
     def cards(self, findings: Mapping[str, tuple[str, dict[str, Any]]], site: str) -> dict[str, bytes]:
         """A picture (PNG) of each (finding, plot), as it is shown where a link is shared. Raises PosterError."""
         paths = {name: self._path(plot, title, site) for name, (title, plot) in findings.items()}
         missing = [name for name, path in paths.items() if not self._read(path)]
         if missing:
-            with _browser(self.assets, {}) as page:
-                page.set_viewport_size({"width": CARD[0], "height": CARD[1]})
+
+            async def draw(page: Page) -> None:
+                await page.set_viewport_size({"width": CARD[0], "height": CARD[1]})
                 for name in missing:
-                    page.evaluate(DRAW_CARD, [site, *findings[name]])
-                    self.store.write(paths[name], page.screenshot(), "a card")
+                    await _in_time(name, page.evaluate(DRAW_CARD, [site, *findings[name]]))
+                    self.store.write(paths[name], await _in_time(name, page.screenshot()), "a card")
+
+            _browse(self.assets, {}, draw)
         return {name: self._read(path) for name, path in paths.items()}
 
     @cached_property
@@ -152,9 +163,9 @@ class Posters:
         steps = {name: f"#02{round(255 * i / (len(scale) - 1)):02x}fe" for i, name in enumerate(scale)}
         return {name: steps.get(name, f"#01{i:02x}fe") for i, name in enumerate(names)}
 
-    def _svg(self, page: Page, prefix: str, plot: dict[str, Any], variant: str) -> str:
+    async def _svg(self, page: Page, prefix: str, plot: dict[str, Any], variant: str) -> str:
         width, usual = VARIANTS[variant]
-        svg = etree.fromstring(page.evaluate(DRAW, [plot, width, height(plot) or usual]))
+        svg = etree.fromstring(await page.evaluate(DRAW, [plot, width, height(plot) or usual]))
         colours = {tuple(bytes.fromhex(colour[1:])): name for name, colour in self._sentinels.items()}
         _slim(svg, colours)
         _rename(svg, f"p{prefix}{variant[0]}")
@@ -195,11 +206,13 @@ def executable() -> str | None:
     return next(filter(None, (shutil.which(name) for name in names if name)), None)
 
 
-@contextmanager
-def _browser(assets: Path, sentinels: dict[str, str]) -> Iterator[Page]:
-    """A page of a headless browser in which the site's style, loader and bundle are there, and nothing else."""
+def _browse(assets: Path, sentinels: dict[str, str], act: Callable[[Page], Awaitable[None]]) -> None:
+    """Act in a headless browser's page in which the site's style, loader and bundle are there, and nothing else.
+
+    It is driven from a thread of its own: the caller's may run a loop of events, in which no other can be started.
+    """
     try:
-        from playwright.sync_api import Error, sync_playwright
+        from playwright.async_api import Error, async_playwright
     except ImportError:
         raise PosterError("playwright isn't installed") from None
     path = executable()
@@ -212,27 +225,49 @@ def _browser(assets: Path, sentinels: dict[str, str]) -> Iterator[Page]:
     body = f'<body data-md-color-scheme="default" class="vg-posters">{scripts}</body>'
     html = f'<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="vg.css"><style>{style}</style>{body}'
 
-    def answer(route: Route) -> None:
+    async def answer(route: Route) -> None:
         name = route.request.url.removeprefix(ORIGIN)
         if not name:
-            route.fulfill(body=html, content_type="text/html")
+            await route.fulfill(body=html, content_type="text/html")
         elif (assets / name).is_file():
-            route.fulfill(path=assets / name)
+            await route.fulfill(path=assets / name)
         else:
-            route.abort()
+            await route.abort()
 
+    async def browse() -> None:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+            try:
+                page = await browser.new_page()
+                await page.route("**/*", answer)
+                await page.goto(ORIGIN)
+                await act(page)
+            finally:
+                await browser.close()
+
+    ended: Future[None] = Future()
+
+    def drive() -> None:
+        try:
+            ended.set_result(asyncio.run(browse()))
+        except BaseException as error:
+            ended.set_exception(error)
+
+    threading.Thread(target=drive, daemon=True).start()  # a daemon: Ctrl-C need not wait for it
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-            page = browser.new_page()
-            page.route("**/*", answer)
-            page.goto(ORIGIN)
-            yield page
-            browser.close()
+        ended.result()
     except StoreError as error:
         raise PosterError(str(error)) from None
     except Error as error:
         raise PosterError(f"{path} could not draw them: {str(error).strip().splitlines()[0]}") from None
+
+
+async def _in_time(name: str, drawing: Awaitable[T]) -> T:
+    """What a browser draws for a figure, if it is done within the limit. Raises PosterError."""
+    try:
+        return await asyncio.wait_for(drawing, TIME_LIMIT)
+    except TimeoutError:
+        raise PosterError(f"{name}: a browser has not drawn it after {TIME_LIMIT:g} s") from None
 
 
 def _colour(match: re.Match[str], colours: dict[tuple[int, ...], str]) -> str:

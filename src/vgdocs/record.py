@@ -1,10 +1,10 @@
-"""The record of one measurement: what was measured and drawn, how the claims fared, and its keys.
+"""The record of one measurement: what was measured and drawn, how the claims fared, and what all that rests on.
 
-A record is plain JSON. Its *measure key* stands for everything that the numbers depend on: the script
-without its drawing, claims and prose, the vgdocs modules it imports (transitively), the data files they
-name, seed, device and record format. Its *environment key* stands for the versions of Python and of every
-library imported. Its *script hash* covers the whole script, so that new wording or a new bound is judged on
-the measurement there is. No time stamp enters any of them.
+A record is plain JSON. It stands as long as what it rests on does: its *measure key*, which is made of the script
+without its drawing, claims and prose, the seed, the device and the format of records; its *inputs*, the files that the
+script was seen to read, modules among them; and the *versions* of Python and of each library imported. The *script
+key* covers the whole script, so that new wording or a new bound is judged on the measurement there is. No time
+stamp decides whether a record stands; `made` only tells which of several is the newest.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ import importlib.metadata
 import json
 import math
 import platform
-import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property, lru_cache
-from pathlib import Path
+from datetime import datetime
+from functools import cache
 from typing import Any
 
-from vgdocs.figure import Figure, FigureError
+from vgdocs.figure import Figure
 from vgdocs.numbers import Number
 
-FORMAT = 1  # counted up when what a record holds changes meaning
+FORMAT = 2  # counted up when what a record holds changes meaning
 SEAL = ',"digest":"'  # what a record ends with, so that one flipped digit doesn't pass for a measurement
 TRACE_TYPES = (
     "bar",
@@ -34,8 +33,6 @@ TRACE_TYPES = (
     "scatter",
 )  # what the site's Plotly bundle draws; it fails on others without a word
 MAX_POINTS = 2000  # in one trace; a page carries its figures' data
-FILE = re.compile(r"(?=[^\n\0]*\.)[^\n\0]{1,199}")  # what may be a file's name
-PACKAGE = Path(__file__).parent
 # where a module and its distribution differ in name; to look through all installed ones takes half of a warm build
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
@@ -52,10 +49,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Keys:
-    """What a record stands for; see the module's docstring."""
+    """What of a figure its record stands for; see the module's docstring."""
 
     measure: str
-    environment: str
     script: str
 
 
@@ -70,13 +66,26 @@ class Record:
     measured: dict[str, Any]
     plot: dict[str, Any]
     verdicts: tuple[Verdict, ...]
+    inputs: dict[str, str]  # what was read, in which state; see observe
     versions: dict[str, str]
+    made: str  # when it was measured, in UTC
     seconds: float  # of the processor, for measuring alone: comparable however busy the machine was
     format: int = FORMAT
     numbers: dict[str, Number] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", dict(flatten(self.measured)))
+
+    @property
+    def place(self) -> str:
+        """The name of its file: the same for the same measurement with the same inputs and versions."""
+        rests_on = json.dumps([self.inputs, self.versions], sort_keys=True)
+        return f"{self.keys.measure[:20]}-{_digest(rests_on)[:12]}"
+
+    @property
+    def is_of_these_versions(self) -> bool:
+        """Whether it was measured with the versions that are installed here."""
+        return all(_version(name) == version for name, version in self.versions.items())
 
     def to_json(self) -> str:
         content = asdict(self)
@@ -106,11 +115,14 @@ class Record:
 
 def _check_types(record: Record) -> None:
     told = (text for v in record.verdicts for text in (v.name, v.message, *v.read))
-    texts = [record.name, record.device, *asdict(record.keys).values(), *record.versions.values(), *told]
+    texts = [record.name, record.device, *asdict(record.keys).values(), *told]
+    texts += [text for pair in (*record.inputs.items(), *record.versions.items()) for text in pair]
     if not all(isinstance(text, str) for text in texts) or not isinstance(record.plot["layout"], dict):
         raise TypeError("something in it has another type")
     if type(record.seed) is not int or type(record.seconds) not in (int, float) or type(record.format) is not int:
         raise TypeError("a number has another type")
+    if datetime.fromisoformat(record.made).utcoffset() is None:
+        raise ValueError("the time when it was measured has no time zone")
 
 
 def seal(text: str) -> str:
@@ -202,133 +214,42 @@ def check_plot(plot: Mapping[str, Any]) -> None:
 
 
 def make_keys(figure: Figure, seed: int | None = None, device: str = "cpu") -> Keys:
-    """The keys of a figure as it stands on disk now, with its own seed unless another is given.
-
-    Raises FigureError if a module that the script imports can't be read.
-    """
-    script, modules = _sources(figure)
-    measuring = _digest(
-        str(FORMAT),
-        figure.name,
-        str(figure.seed if seed is None else seed),
-        device,
-        script.measuring,
-        *(f"{path.relative_to(PACKAGE).as_posix()}\0{module.code}" for path, module in modules.items()),
-        *(_digest_bytes(path) for path in _data_files({figure.path: script, **modules})),
-    )
-    whole = _digest(measuring, figure.text)
-    return Keys(measuring, _digest(json.dumps(versions(figure), sort_keys=True)), whole)
+    """The keys of a figure as it stands on disk now, with its own seed unless another is given."""
+    measuring = ast.unparse(ast.Module([node for node in figure.tree.body if not _says_or_draws(node)], []))
+    seed = figure.seed if seed is None else seed
+    measure = _digest(str(FORMAT), figure.name, str(seed), device, measuring)
+    return Keys(measure, _digest(measure, figure.text))
 
 
-def versions(figure: Figure) -> dict[str, str]:
-    """The versions of Python and of each library that the script, or a vgdocs module it imports, imports."""
-    script, modules = _sources(figure)
-    named = (module for source in (script, *modules.values()) for module, _, _ in source.imports)
-    imported = {"plotly", "torch", *(module.partition(".")[0] for module in named)}
-    found = {"python": platform.python_version()}
-    for module in sorted(imported - set(sys.stdlib_module_names) - {"vgdocs"}):
-        found.update(_installed(module))
-    return found
-
-
-def code(figure: Figure) -> list[str]:
-    """The code of a script and of each vgdocs module that it imports, without comments."""
-    script, modules = _sources(figure)
-    return [script.code, *(module.code for module in modules.values())]
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What the keys take from one file's text."""
-
-    tree: ast.Module
-    imports: tuple[tuple[str, str, int], ...]  # module, name taken from it or nothing, and line
-    files: tuple[str, ...]  # strings that may name a file
-
-    @cached_property
-    def code(self) -> str:
-        return ast.unparse(self.tree)
-
-    @cached_property
-    def measuring(self) -> str:
-        """The code without what can't change the numbers: prose, drawing, claims, tolerances."""
-        return ast.unparse(ast.Module([node for node in self.tree.body if not _says_or_draws(node)], []))
-
-
-@lru_cache(maxsize=1024)
-def _source(text: str, path: str) -> _Source:
-    tree = ast.parse(text, filename=path)
-    imports: list[tuple[str, str, int]] = []
-    files = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imports += ((alias.name, "", node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            imports += ((node.module, alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and FILE.fullmatch(node.value):
-            files.append(node.value)
-    return _Source(tree, tuple(imports), tuple(files))
-
-
-def _sources(figure: Figure) -> tuple[_Source, dict[Path, _Source]]:
-    """A script, and by their paths the vgdocs modules that it imports, directly or through others."""
-    script = _source(figure.text, str(figure.path))
-    modules: dict[Path, _Source] = {}
-    queue = [(figure.path, script)]
-    while queue:
-        origin, source = queue.pop()
-        for module, name, line in source.imports:
-            for path in _package_files(module, name):
-                if path in modules:
-                    continue
-                try:
-                    modules[path] = _source(path.read_text(encoding="utf-8"), str(path))
-                except SyntaxError as error:
-                    raise FigureError(origin, f"imports {_dotted(path)}, which isn't Python: {error}", line) from None
-                queue.append((path, modules[path]))
-    return script, dict(sorted(modules.items()))
-
-
-def _dotted(path: Path) -> str:
-    return ".".join(("vgdocs", *path.relative_to(PACKAGE).with_suffix("").parts))
-
-
-def _package_files(module: str, name: str) -> Iterator[Path]:
-    """The files below vgdocs that `import module`, or `from module import name`, depends on.
-
-    A name that a package only passes on is followed to where it comes from: who measures a norm doesn't depend on
-    how the package next door prints a table.
-    """
-    package, *parts = module.split(".")
-    if package != "vgdocs" or not (parts or name):
-        return
-    base = PACKAGE.joinpath(*parts)
-    whole = base / "__init__.py"
-    passed_on = _source(whole.read_text("utf-8"), str(whole)).imports if name and whole.is_file() else ()
-    origin = next((origin for origin, passed, _ in passed_on if passed == name), None)
-    if origin:
-        yield from _package_files(origin, name)
-    else:
-        within = [base / f"{name}.py", base / name / "__init__.py"] if name else []
-        found = [path for path in within if path.is_file()]
-        yield from found or (path for path in (base.with_suffix(".py"), whole) if parts and path.is_file())
-
-
-def _data_files(sources: Mapping[Path, _Source]) -> list[Path]:
-    """Files named by a string in one of the sources, relative to the file that names them."""
-    named = {origin.parent / file for origin, source in sources.items() for file in source.files}
-    return sorted(path for path in named if path.is_file())
+def versions(sources: Iterable[str]) -> dict[str, str]:
+    """The versions of Python, torch, plotly and each library that one of the Python texts imports."""
+    imported = {"plotly", "torch"}
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                imported.add(node.module.partition(".")[0])
+    names = {_distribution(module) for module in imported - set(sys.stdlib_module_names) - {"vgdocs"}}
+    found = {name.lower(): _version(name) for name in sorted(name for name in names if name)}
+    return {"python": platform.python_version()} | {name: version for name, version in found.items() if version}
 
 
 @cache
-def _installed(module: str) -> dict[str, str]:
-    """The distribution under a module's name with its version; empty if there is none."""
+def _distribution(module: str) -> str | None:
+    """The installed distribution that a module belongs to."""
     name = DISTRIBUTIONS.get(module, module)
+    return name if _version(name) else next(iter(importlib.metadata.packages_distributions().get(module, [])), None)
+
+
+@cache
+def _version(name: str) -> str | None:
+    if name == "python":
+        return platform.python_version()
     try:
-        return {name.lower(): importlib.metadata.version(name)}
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        others = importlib.metadata.packages_distributions().get(module, [])
-        return {name.lower(): importlib.metadata.version(name) for name in others[:1]}
+        return None
 
 
 def _says_or_draws(node: ast.stmt) -> bool:
@@ -347,7 +268,3 @@ def _digest(*parts: str) -> str:
         digest.update(f"{len(part)}:".encode())
         digest.update(part.encode())
     return digest.hexdigest()
-
-
-def _digest_bytes(path: Path) -> str:
-    return f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}"

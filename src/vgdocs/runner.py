@@ -1,16 +1,20 @@
 """Makes records: each figure in a process of its own, as many at a time as there are cores.
 
 The processes are forked from a server that has torch and plotly loaded, but never vgdocs, so that an edited
-module counts at once. A process is watched by its sentinel: one that dies without a word is reported, not awaited.
+module counts at once; where there is no such server, each is started anew. A process is watched by its sentinel: one
+that dies without a word is reported, not awaited. What a figure starts ends with it, and it ends with this process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -18,27 +22,30 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from datetime import UTC, datetime
+from functools import cache
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 from filelock import BaseFileLock, Timeout
 
-from vgdocs import worker
-from vgdocs.figure import Figure, FigureError
-from vgdocs.record import Keys, Record, Verdict, code, make_keys, versions
+from vgdocs import observe, worker
+from vgdocs.figure import Figure, FigureError, SettingError
+from vgdocs.record import Keys, Record, Verdict, make_keys
 from vgdocs.store import Store, StoreError
 
 TIME_LIMIT = 300.0  # seconds a figure may take before it counts as hanging; VGDOCS_TIME_LIMIT overrides
-# what takes seconds to load is loaded once, not in each figure, if one of the scripts has the word that calls for it
+# what takes seconds to load is loaded once, not in each figure, if one of the scripts has a word that calls for it
 PRELOAD = {
-    "torch": "torch",
-    "torch._dynamo": "optim",  # torch's optimisers load it
-    "sklearn.datasets": "sklearn",
-    "sklearn.model_selection": "sklearn",
+    "torch": "torch|vgdocs",
+    "torch._dynamo": "optim|experiments",  # torch's optimisers load it
+    "sklearn.datasets": "sklearn|experiments",
+    "sklearn.model_selection": "sklearn|experiments",
     "plotly.basedatatypes": "plotly",  # what graph_objects, which is lazy, loads with the first figure
 }
 POLL = 0.2  # seconds between looks at a figure that another build is measuring
+TRIES = 3  # at a figure of which something that it reads changes while it is measured
 STARTING = threading.Lock()  # held while the environment is dressed up for a process that starts
 
 Progress = Callable[[str, "Record | FigureError", int, int], None]
@@ -53,6 +60,8 @@ class _Task:
     device: str
     keys: Keys
     known: Record | None  # what is already measured; perhaps it only needs drawing and judging
+    waited_since: float | None = None  # while another build measures it
+    tries: int = 0
 
     @property
     def done(self) -> bool:
@@ -62,7 +71,7 @@ class _Task:
 @dataclass
 class _Running:
     task: _Task
-    process: ForkServerProcess
+    process: BaseProcess
     connection: Connection
     lock: BaseFileLock
     deadline: float
@@ -97,26 +106,25 @@ def run(
     """Bring the records of all figures up to date; every figure is tried, whatever happens to the others.
 
     `seed` replaces each script's own. `progress(name, outcome, done, total)` is called as each stale figure
-    finishes. A claim that fails is no error here: it stands in the record's verdicts.
+    finishes. A claim that fails is no error here: it stands in the record's verdicts. Raises SettingError if
+    VGDOCS_JOBS, VGDOCS_TIME_LIMIT or VGDOCS_START is none.
     """
+    limit = time_limit or _positive("VGDOCS_TIME_LIMIT", TIME_LIMIT, float, "seconds")
+    jobs = jobs or _positive("VGDOCS_JOBS", _cores(), int, "a whole number of figures at a time")
+    context = _context()
     outcomes: dict[str, Record | FigureError] = {}
     stale: deque[_Task] = deque()
     for figure in figures:
-        try:
-            task = _task(figure, store, seed, device)
-        except FigureError as error:
-            outcomes[figure.name] = error
-            continue
+        task = _task(figure, store, seed, device)
         if task.known and task.done:
             outcomes[figure.name] = task.known
         else:
             stale.append(task)
 
-    multiprocessing.get_context("forkserver").set_forkserver_preload(_to_load(stale))
+    text = "\n".join(task.figure.text for task in stale)
+    context.set_forkserver_preload([module for module, words in PRELOAD.items() if re.search(words, text)])
     total = len(stale)
     done = 0
-    limit = time_limit or float(os.environ.get("VGDOCS_TIME_LIMIT", TIME_LIMIT))
-    jobs = jobs or int(os.environ.get("VGDOCS_JOBS", 0)) or len(os.sched_getaffinity(0))
     running: list[_Running] = []
 
     def finish(task: _Task, outcome: Record | FigureError) -> None:
@@ -136,7 +144,11 @@ def run(
                 if isinstance(lock, FigureError):
                     finish(task, lock)
                 elif lock is None:
-                    stale.append(task)
+                    task.waited_since = task.waited_since or time.monotonic()
+                    if time.monotonic() > task.waited_since + 2 * limit:
+                        finish(task, FigureError(task.figure.path, "is being measured by another build, without end"))
+                    else:
+                        stale.append(task)
                 else:
                     # another build may have measured it while this one waited for the lock
                     task.known = store.find(task.figure.name, task.keys) or task.known
@@ -144,19 +156,18 @@ def run(
                         lock.release()
                         finish(task, task.known)
                     else:
-                        running.append(_start(task, lock, limit))
+                        running.append(_start(context, store, task, lock, limit))
             ready = wait([r.connection for r in running] + [r.process.sentinel for r in running], POLL)
             for job in list(running):
                 if job.connection in ready or job.process.sentinel in ready or time.monotonic() > job.deadline:
                     running.remove(job)
-                    try:
-                        outcome = _collect(job, store, limit)
-                        if outcome is None:
-                            stale.append(_task(job.task.figure, store, seed, device))
-                            continue
-                    except FigureError as error:  # a module that it imports was broken meanwhile
-                        outcome = error
-                    finish(job.task, outcome)
+                    outcome = _collect(job, store, limit)
+                    if outcome is None:
+                        job.task.tries += 1
+                        job.task.known = store.find(job.task.figure.name, job.task.keys)
+                        stale.append(job.task)
+                    else:
+                        finish(job.task, outcome)
     finally:
         for job in running:
             _end(job)
@@ -165,19 +176,50 @@ def run(
 
 def warm_up() -> None:
     """Load what takes seconds, in the background, before there is a figure to measure; `mkdocs serve` has the time."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
-    with STARTING, _without_main(), _one_thread_from_the_start():
-        forkserver.ensure_running()
+    context = _context()
+    if context.get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        context.set_forkserver_preload(list(PRELOAD))
+        with STARTING, _without_main(), _one_thread_from_the_start():
+            forkserver.ensure_running()
+
+
+def _context() -> Any:
+    """How processes are started: from a fork server where there is one; VGDOCS_START names another way."""
+    methods = multiprocessing.get_all_start_methods()
+    method = os.environ.get("VGDOCS_START") or ("forkserver" if "forkserver" in methods else "spawn")
+    if method not in {"forkserver", "spawn"} & set(methods):
+        raise SettingError(f"VGDOCS_START is {method!r}: on this system figures start by {' or '.join(methods)}")
+    if "forkserver" not in methods:
+        multiprocessing.set_start_method(method, force=True)  # a child takes its caller's default for its own
+    return multiprocessing.get_context(method)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _positive(name: str, default: Any, kind: type[int] | type[float], what: str) -> Any:
+    """A setting of the environment; raises SettingError unless it is a finite number above zero."""
+    text = os.environ.get(name)
+    if not text:
+        return default
+    try:
+        value = kind(text)
+    except ValueError:
+        value = kind(0)
+    if not 0 < value < math.inf:
+        raise SettingError(f"{name} is {text!r}: it takes {what}, above zero")
+    return value
 
 
 def _task(figure: Figure, store: Store, seed: int | None, device: str) -> _Task:
     keys = make_keys(figure, seed, device)
     return _Task(figure, figure.seed if seed is None else seed, device, keys, store.find(figure.name, keys))
-
-
-def _to_load(tasks: Iterable[_Task]) -> list[str]:
-    text = "\n".join({part for task in tasks for part in code(task.figure)})
-    return [module for module, word in PRELOAD.items() if word in text]
 
 
 def _acquire(store: Store, figure: Figure) -> BaseFileLock | FigureError | None:
@@ -192,17 +234,24 @@ def _acquire(store: Store, figure: Figure) -> BaseFileLock | FigureError | None:
     return lock
 
 
-def _start(task: _Task, lock: BaseFileLock, limit: float) -> _Running:
-    context = multiprocessing.get_context("forkserver")
+@cache
+def _alive() -> tuple[Connection, Connection]:
+    """A pipe in which nothing is written, and which ends with this process."""
+    return multiprocessing.Pipe(duplex=False)
+
+
+def _start(context: Any, store: Store, task: _Task, lock: BaseFileLock, limit: float) -> _Running:
     receiver, sender = context.Pipe(duplex=False)
     job = worker.Job(
         path=str(task.figure.path),
         text=task.figure.text,
+        root=str(store.root),
         seed=task.seed,
         device=task.device,
         measured=task.known.measured if task.known else None,
     )
-    process = context.Process(target=worker.work, args=(job, sender), name=task.figure.name, daemon=True)
+    arguments = (job, sender, _alive()[0])
+    process = context.Process(target=worker.work, args=arguments, name=task.figure.name, daemon=True)
     with STARTING, _without_main(), _one_thread_from_the_start():
         process.start()
     sender.close()
@@ -214,18 +263,23 @@ def _collect(job: _Running, store: Store, limit: float) -> Record | FigureError 
     task, figure = job.task, job.task.figure
     try:
         if not job.connection.poll():
-            if job.process.is_alive():
+            if time.monotonic() > job.deadline:
                 return FigureError(figure.path, f"hangs: stopped after {limit:g} s")
+            job.process.join(5)
             return FigureError(figure.path, f"died without a word: {_exit(job.process)}")
         try:
             outcome = json.loads(job.connection.recv_bytes())
         except (EOFError, OSError):  # nothing was sent, or only a part
             job.process.join(5)
             return FigureError(figure.path, f"died without a word: {_exit(job.process)}")
-        if make_keys(figure, task.seed, task.device) != task.keys:
-            return None
+        # what was drawn and judged anew was measured from what it was known to read
+        inputs = (task.known.inputs if task.known else {}) | outcome["inputs"]
+        if not observe.hold(inputs, store.root):
+            if task.tries + 1 < TRIES:
+                return None
+            return FigureError(figure.path, f"reads what changes while it is measured: {', '.join(sorted(inputs))}")
         if error := outcome.get("error"):
-            return FigureError(figure.path, error["message"], error["line"], error["details"])
+            return FigureError(figure.path, error["message"], error["line"], error["details"], inputs)
         record = Record(
             name=figure.name,
             seed=task.seed,
@@ -234,7 +288,9 @@ def _collect(job: _Running, store: Store, limit: float) -> Record | FigureError 
             measured=outcome["measured"],
             plot=outcome["plot"],
             verdicts=tuple(Verdict(**{**v, "read": tuple(v["read"])}) for v in outcome["verdicts"]),
-            versions=versions(figure),
+            inputs=dict(sorted(inputs.items())),
+            versions=(task.known.versions if task.known else {}) | outcome["versions"],
+            made=task.known.made if task.known else datetime.now(UTC).isoformat(timespec="microseconds"),
             seconds=task.known.seconds if task.known else outcome["seconds"],
         )
         try:
@@ -247,6 +303,13 @@ def _collect(job: _Running, store: Store, limit: float) -> Record | FigureError 
 
 
 def _end(job: _Running) -> None:
+    """End a figure's process, with all that it started."""
+    pid = job.process.pid
+    if job.process.is_alive() and not hasattr(os, "killpg"):
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(pid)], capture_output=True, check=False)
+    if hasattr(os, "killpg") and pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
     if job.process.is_alive():
         job.process.kill()
     job.process.join(5)
@@ -254,7 +317,7 @@ def _end(job: _Running) -> None:
     job.lock.release()
 
 
-def _exit(process: ForkServerProcess) -> str:
+def _exit(process: BaseProcess) -> str:
     code = process.exitcode
     if code is not None and code < 0:
         return f"killed by {signal.Signals(-code).name}"

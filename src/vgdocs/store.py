@@ -14,10 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vgdocs import observe
 from vgdocs.record import Keys, Record
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+KEPT = 8  # records of one measurement, with other inputs or versions
 
 log = logging.getLogger(__name__)
 
@@ -27,26 +30,30 @@ class StoreError(Exception):
 
 
 class Store:
-    """The folder of records, usually `.vgdocs/` beside `mkdocs.yml`."""
+    """The folder of records, usually `.vgdocs/` in `root`, the folder of `mkdocs.yml`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
+        self.folder, self.root = folder, root or folder.parent
 
-    def find(self, name: str, keys: Keys) -> Record | None:
-        """The record of this measurement in this environment, or None; a damaged one counts as none."""
-        return self._read(self._path(name, keys))
+    def find(self, name: str, keys: Keys, any_versions: bool = False) -> Record | None:
+        """The newest record of this measurement that stands here, or None; a damaged one counts as none.
 
-    def newest(self, name: str, keys: Keys) -> Record | None:
-        """The newest record of this measurement in any environment."""
-        paths = self.folder.glob(f"records/{name}/{keys.measure[:20]}-*.json")
-        for path in sorted(paths, key=lambda p: p.stat().st_mtime, reverse=True):
-            if record := self._read(path):
-                return record
-        return None
+        With `any_versions`, one that other versions of Python and the libraries measured will do.
+        """
+        found = [
+            record
+            for record in map(self._read, self._paths(name, keys))
+            if record and (any_versions or record.is_of_these_versions) and observe.hold(record.inputs, self.root)
+        ]
+        return max(found, key=lambda record: (record.keys == keys, record.made), default=None)
 
     def save(self, record: Record) -> None:
         """Keep a record; raises StoreError if the disk won't have it."""
-        self.write(self._path(record.name, record.keys), record.to_json().encode(), f"the record of {record.name}")
+        path = self.folder / "records" / record.name / f"{record.place}.json"
+        self.write(path, record.to_json().encode(), f"the record of {record.name}")
+        others = [(made.made, path) for path in self._paths(record.name, record.keys) if (made := self._read(path))]
+        for _, path in sorted(others)[:-KEPT]:
+            path.unlink(missing_ok=True)
 
     def write(self, path: Path, content: bytes, what: str) -> None:
         """Write a file so that no reader ever sees half of it; raises StoreError, saying what can't be kept."""
@@ -97,8 +104,8 @@ class Store:
             raise StoreError(f"nothing can be kept in {self.folder}: {error}") from None
         return FileLock(folder / f"{name}.lock")
 
-    def _path(self, name: str, keys: Keys) -> Path:
-        return self.folder / "records" / name / f"{keys.measure[:20]}-{keys.environment[:12]}.json"
+    def _paths(self, name: str, keys: Keys) -> list[Path]:
+        return list(self.folder.glob(f"records/{name}/{keys.measure[:20]}-*.json"))
 
     def _read(self, path: Path) -> Record | None:
         try:
@@ -108,8 +115,7 @@ class Store:
         except (OSError, ValueError) as error:
             log.warning("%s is damaged and will be measured again: %s", path.name, error)
             return None
-        named = f"{record.keys.measure[:20]}-{record.keys.environment[:12]}"
-        return record if path.stem == named and path.parent.name == record.name else None
+        return record if path.stem == record.place and path.parent.name == record.name else None
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What happens in a figure's own process: run the script's text, measure, draw, judge, report.
+"""What happens in a figure's own process: run the script's text, measure, draw, have it judged, report.
 
 This module is imported anew in each process, so that under `mkdocs serve` an edited vgdocs module counts at once.
 """
@@ -13,7 +13,9 @@ import json
 import linecache
 import math
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 import types
@@ -23,7 +25,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from vgdocs.record import Measured, Verdict, check_measured, check_plot, has_half_a_character
+from vgdocs import observe
+from vgdocs.claims import ASKED, compiled, judge, line_of
+from vgdocs.figure import FigureError
+from vgdocs.record import check_measured, check_plot, has_half_a_character, versions
 
 SIGNIFICANT_DIGITS = 6  # of a plotted point: more than a screen can show, a third of the bytes
 
@@ -34,6 +39,7 @@ class Job:
 
     path: str
     text: str
+    root: str  # the project's folder
     seed: int
     device: str
     measured: dict[str, Any] | None
@@ -43,19 +49,34 @@ class ScriptError(Exception):
     """The script broke the contract while it ran."""
 
 
-def work(job: Job, connection: Connection) -> None:
-    """Run one job and send its outcome as JSON: measured, plot, verdicts and seconds, or an error."""
+def work(job: Job, connection: Connection, parent: Connection) -> None:
+    """Run one job and send its outcome as JSON: measured, plot, verdicts and seconds, or an error; and its inputs.
+
+    `parent` is the reading end of a pipe in which nothing is ever written: it ends with the process that waits for
+    the outcome, and this one, with all that the script started, ends then too.
+    """
+    if hasattr(os, "setsid"):
+        os.setsid()  # a group of its own, which can be ended as a whole
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     printed = io.StringIO()
+    watch = observe.Watch(Path(job.root))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "vgdocs"]:
+        del sys.modules[name]  # a script that imports one is then seen to read it
     try:
-        _use_one_thread(job.device)
-        with redirect_stdout(printed):
+        if job.device == "cpu":
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it CUDA's matrix products aren't deterministic
+        with redirect_stdout(printed), watch:
             outcome = _run(job)
         if text := printed.getvalue():
             raise ScriptError(f"prints; a figure returns what it measures. It printed:\n{text[:2000].rstrip()}")
+        outcome["versions"] = versions([job.text, *observe.sources(watch.inputs, watch.root)])
+        outcome["inputs"] = watch.inputs
         message = json.dumps(outcome, allow_nan=False, ensure_ascii=False).encode()
     except BaseException as error:  # SystemExit too: whatever ends the script is told to its author
+        told = {"error": _explain(error, job.path), "inputs": watch.inputs}
         # half a character, as in "\ud800", can't be written; what is told about it has to be
-        message = json.dumps({"error": _explain(error, job.path)}, ensure_ascii=False).encode(errors="replace")
+        message = json.dumps(told, ensure_ascii=False).encode(errors="replace")
     connection.send_bytes(message)
     connection.close()
 
@@ -67,31 +88,16 @@ def load(path: str, text: str) -> types.ModuleType:
     # tracebacks quote the lines that ran, even if the file has changed since
     linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
     sys.modules[module.__name__] = module
-    exec(compile(text, path, "exec"), module.__dict__)
+    code, vars(module)[ASKED] = compiled(path, text)
+    exec(code, module.__dict__)
     return module
-
-
-def judge(module: types.ModuleType, measured: dict[str, Any]) -> list[Verdict]:
-    """Run each claim of a script on a measurement."""
-    verdicts = []
-    for name, claim in vars(module).items():
-        if not name.startswith("claim_"):
-            continue
-        m = Measured(measured)
-        message = ""
-        try:
-            claim(m)
-        except Exception as error:
-            line = _line_of(error, module.__file__ or "")
-            said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-            code = linecache.getline(module.__file__ or "", line).strip()
-            message = f"line {line}: {code}" + (f"\n{said}" if said else "")
-        verdicts.append(Verdict(name, not message, message, tuple(m.read)))
-    return verdicts
 
 
 def _run(job: Job) -> dict[str, Any]:
     module = load(job.path, job.text)
+    # whoever doesn't use it needn't wait a second for it
+    if "torch" in sys.modules or "torch" in job.text or job.device != "cpu":
+        _use_one_thread(job.device)
     seconds = 0.0
     measured = job.measured
     if measured is None:
@@ -105,7 +111,7 @@ def _run(job: Job) -> dict[str, Any]:
         _checked(check_measured, measured)
     # copies: whatever drawing and claims do to what they are given, the record holds what was measured
     plot = _checked(_plain_plot, module.draw(copy.deepcopy(measured)))
-    verdicts = [asdict(verdict) for verdict in judge(module, copy.deepcopy(measured))]
+    verdicts = [asdict(verdict) for verdict in judge(module, measured)]
     return {"measured": measured, "plot": plot, "verdicts": verdicts, "seconds": round(seconds, 6)}
 
 
@@ -151,9 +157,6 @@ def _unpacked(packed: dict[str, Any]) -> Any:
 
 def _use_one_thread(device: str) -> None:
     """One thread a figure: accuracies move with the number of threads, and many figures run at once."""
-    if device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it CUDA's matrix products aren't deterministic
     import torch
 
     if device != "cpu" and not torch.cuda.is_available():
@@ -166,18 +169,24 @@ def _use_one_thread(device: str) -> None:
 def _explain(error: BaseException, path: str) -> dict[str, Any]:
     if isinstance(error, ScriptError):
         return {"message": str(error), "line": None, "details": ""}
+    if isinstance(error, FigureError):
+        return {"message": error.message, "line": error.line, "details": error.details}
     if isinstance(error, SystemExit):
-        return {"message": "calls exit()", "line": _line_of(error, path), "details": ""}
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "vgdocs/worker.py" not in f.filename]
+        return {"message": "calls exit()", "line": line_of(error, path), "details": ""}
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
     lines = traceback.format_list(frames[-6:]) + traceback.format_exception_only(error)
     return {
         "message": f"raises {type(error).__name__}: {error}",
-        "line": _line_of(error, path) or None,
+        "line": line_of(error, path) or None,
         "details": "".join(lines),
     }
 
 
-def _line_of(error: BaseException, path: str) -> int:
-    """The last line of the script that an exception passed through, 0 if none."""
-    lines = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-    return lines[-1] if lines else 0
+def _end_with(parent: Connection) -> None:
+    """Wait for the parent's end, and let nothing of this process outlive it."""
+    try:
+        parent.recv_bytes()
+    except (EOFError, OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)

@@ -5,9 +5,13 @@ record. The functions measure one thing at a time: norms, the rate per layer, Ja
 plotly.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from vgdocs.gradients.norms import jacobian, jacobian_singular_values, norms_of_gradients, rate, ratio
-from vgdocs.gradients.probe import Probe
-from vgdocs.gradients.record import GradientRecord
+
+if TYPE_CHECKING:
+    from vgdocs.gradients.probe import Probe
+    from vgdocs.gradients.record import GradientRecord
 
 __all__ = [
     "GradientRecord",
@@ -18,3 +22,12 @@ __all__ = [
     "rate",
     "ratio",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # loaded when asked for: a figure that measures a norm then doesn't read the probe, nor depend on it
+    if name not in ("GradientRecord", "Probe"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vgdocs.gradients import probe
+
+    return getattr(probe, name)

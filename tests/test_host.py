@@ -1,0 +1,49 @@
+"""Whatever is installed works with what is installed: nothing here needs what torch and plotly alone don't bring."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SITE_TOOLS = ["bs4", "click", "filelock", "jinja2", "jupytext", "markdown", "mike", "mkdocs"]
+SITE_TOOLS += ["playwright", "py_mini_racer", "pymdownx", "sklearn", "yaml"]
+HIDE = "import sys\nsys.modules |= dict.fromkeys({}, None)\n"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs Python where the packages named can't be imported."""
+
+    def run(*arguments: str, without: list[str]) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "sitecustomize.py").write_text(HIDE.format(without))
+        path = os.pathsep.join([str(tmp_path), *sys.path])
+        environment = os.environ | {"PYTHONPATH": path}
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+def test_pytest_runs_beside_us(run, tmp_path):
+    Path(tmp_path, "test_one.py").write_text("def test_one():\n    assert True\n")
+    without = [*SITE_TOOLS, "torch", "plotly", "numpy"]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_one.py"]
+    result = run("-m", "pytest", *options, without=without)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "1 passed" in result.stdout
+
+
+def test_the_probe_needs_none_of_the_sites_tools(run):
+    code = "from vgdocs.diagnosis import diagnose; from vgdocs.gradients import Probe"
+    result = run("-c", code, without=SITE_TOOLS)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_command_says_what_to_install(run):
+    result = run("-m", "vgdocs", "--help", without=SITE_TOOLS)
+    assert result.returncode != 0
+    assert "click is not installed" in result.stderr
+    assert "pip install -e '.[site]'" in result.stderr
+    assert "Traceback" not in result.stderr
