@@ -1,9 +1,11 @@
-"""A tanh RNN whose weights have no eigenvalue but 0 still doubles the gradient at every step back.
+"""A tanh RNN whose weights have no eigenvalue but 0 can grow the gradient by {chaos:.2f} per step back.
 
 Two networks show that eigenvalues of W do not decide whether a gradient vanishes; its largest singular value
 sigma_1 bounds the factor per step (Pascanu et al. 2013, section 2.1: sigma_1 < 1 is sufficient to vanish with tanh).
 1. x_{t+1} = W tanh(x_t) + b with W = [[8, 8], [-8, -8]], so that W W = 0 and the spectral radius is 0. At the
    fixed point tanh(x*) = (0, 1/2) the Jacobian is W diag(1, 3/4) = [[8, 6], [-8, -6]]: its eigenvalues are 2 and 0.
+   This fixed point is unstable, so the doubling lasts only as long as the state stays there.
+   With b = (-1.8, 2.2) the same W is chaotic: the gradient grows from any start, over all 600 steps that are measured.
 2. h_{t+1} = W h_t with a Gaussian W scaled to spectral radius 0.95. Eigenvectors that are nearly parallel let the
    gradient grow before it decays; a normal matrix (here orthogonal) of the same radius only decays.
 """
@@ -20,22 +22,43 @@ from vgdocs.gradients import norms_of_gradients
 
 SEED = 0
 REPLICAS = 30  # random matrices behind the band
-DOUBLINGS = 20  # steps of the 2 x 2 network; rounding errors double with it, so not many more
+DOUBLINGS = 20  # steps at the 2 x 2 network's fixed point; rounding errors double with them, so not many more
+CHAOTIC_BIAS = [-1.8, 2.2]  # b of the chaotic network
+STARTS = 10  # random states that it starts from
+SETTLING = 200  # steps before any is measured
+LONG = 600  # steps over which its rate is measured: 1.7**600 squared is still a float64
+BESIDE = 1e-6  # distance from the unstable fixed point
 STEPS = 100  # steps of the random network
 HIDDEN = 100  # units of the random network
 RHO = 0.95  # its spectral radius
 
 
-def step_back(with_tanh: bool) -> list[float]:
-    """Norms of the 2 x 2 network's gradient with respect to x_t, 0 to DOUBLINGS steps back from the last."""
-    W = torch.tensor([[8.0, 8.0], [-8.0, -8.0]], dtype=torch.float64)
+W2 = torch.tensor([[8.0, 8.0], [-8.0, -8.0]], dtype=torch.float64)
+
+
+def step_back(with_tanh: bool, steps: int = DOUBLINGS, offset: float = 0.0) -> list[float]:
+    """Norms of the 2 x 2 network's gradient with respect to x_t, 0 to `steps` back; the start is `offset` beside x*."""
     f = torch.tanh if with_tanh else torch.nn.Identity()
     fixed = torch.tensor([0.0, 0.5], dtype=torch.float64).atanh()  # x*
-    b = fixed - W @ f(fixed)
-    x = [fixed.requires_grad_()]
-    for _ in range(DOUBLINGS):
-        x.append(W @ f(x[-1]) + b)  # (2,)
+    b = fixed - W2 @ f(fixed)
+    x = [(fixed + offset).requires_grad_()]
+    for _ in range(steps):
+        x.append(W2 @ f(x[-1]) + b)  # (2,)
     return norms_of_gradients(x[-1] @ torch.tensor([1.0, 0.0], dtype=torch.float64), x)[::-1]
+
+
+def chaotic(seed: int) -> tuple[list[list[float]], list[float]]:
+    """From STARTS states, the gradient's norms 0 to STEPS steps back, and its factor per step over LONG steps."""
+    b = torch.tensor(CHAOTIC_BIAS, dtype=torch.float64)
+    x = torch.randn(STARTS, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)  # (starts, 2)
+    for _ in range(SETTLING):
+        x = torch.tanh(x) @ W2.T + b
+    states = [x.requires_grad_()]
+    for _ in range(LONG):
+        states.append(torch.tanh(states[-1]) @ W2.T + b)
+    gradients = torch.autograd.grad(states[-1][:, 0].sum(), states)
+    norms = torch.stack([g.norm(dim=1) for g in gradients]).flip(0)  # (steps back, starts)
+    return norms[: STEPS + 1].T.tolist(), (norms[-1] ** (1 / LONG)).tolist()
 
 
 def largest_growth(weights: torch.Tensor) -> list[float]:
@@ -58,8 +81,12 @@ def measure(seed: int = SEED) -> dict:
         growth.append(largest_growth(W))
         singular.append(float(torch.linalg.matrix_norm(W, 2)))
     with_tanh = step_back(with_tanh=True)
+    curves, rates = chaotic(seed)
     return {
         "with_tanh": with_tanh,
+        "beside": step_back(with_tanh=True, steps=STEPS, offset=BESIDE),
+        "chaotic": band(curves),
+        "chaos": band(rates),
         "without_tanh": step_back(with_tanh=False),
         "per_step": (with_tanh[-1] / with_tanh[1]) ** (1 / (DOUBLINGS - 1)),
         "random": band(growth),
@@ -77,14 +104,14 @@ def draw(m: dict) -> go.Figure:
     def add(row: int, y: list[float], **trace) -> None:
         fig.add_scatter(x=list(range(len(y))), y=y, row=row, col=1, **trace)
 
-    doubling = [None] + [10 * 2.0**k for k in range(DOUBLINGS)]  # the first step back takes (1, 0) to (8, 6)
-    add(1, m["with_tanh"], name="eigenvalues 0, tanh", mode="markers", meta="exploding")
+    for trace in band_traces(list(range(STEPS + 1)), m["chaotic"], "eigenvalues 0, tanh, chaotic", "exploding"):
+        fig.add_trace(trace, row=1, col=1)
+    add(1, m["with_tanh"], name="at the unstable fixed point", mode="markers")
     add(1, m["without_tanh"][:2], name="eigenvalues 0, linear (then 0)", mode="lines+markers", meta="vanishing")
-    add(1, doubling, name="theory", legendgroup="theory", mode="lines", meta="theory")
     for trace in band_traces(list(range(STEPS + 1)), m["random"], "Gaussian, radius 0.95"):
         fig.add_trace(trace, row=2, col=1)
     add(2, m["orthogonal"], name="orthogonal, radius 0.95", mode="lines")
-    add(2, [RHO**k for k in range(STEPS + 1)], name="theory", legendgroup="theory", showlegend=False, meta="theory")
+    add(2, [RHO**k for k in range(STEPS + 1)], name="theory", mode="lines", meta="theory")
     fig.update_xaxes(title="steps back")
     fig.update_yaxes(type="log", exponentformat="power")
     fig.update_yaxes(title="‖∂L/∂x‖", row=1, col=1)
@@ -92,11 +119,26 @@ def draw(m: dict) -> go.Figure:
     return fig
 
 
-def claim_doubles_though_every_eigenvalue_is_zero(m):
-    """Weights of spectral radius 0 multiply the gradient of a tanh RNN by {per_step:.4f} per step back."""
+def claim_chaos_explodes_though_every_eigenvalue_is_zero(m):
+    """Weights of spectral radius 0 multiply the gradient of a chaotic tanh RNN by {chaos:.2f} per step back, over
+    600 steps and from every start."""
+    rate = m["chaos"]
+    assert 1.6 < rate["lo"] <= rate["median"] <= rate["hi"] < 1.8
+    assert m["chaotic"]["lo"][-1] > 1e15
+
+
+def claim_doubles_at_the_unstable_fixed_point(m):
+    """At its unstable fixed point the network multiplies the gradient by {per_step:.4f} per step back."""
     assert abs(m["per_step"] - 2) < 1e-6
     for nearer, farther in pairwise(m["with_tanh"][1:]):
         assert abs(farther / nearer - 2) < 1e-6
+
+
+def claim_beside_the_fixed_point_it_vanishes(m):
+    """Started a millionth beside the unstable fixed point, the network leaves it, and 100 steps end with the gradient
+    of a vanishing one."""
+    assert len(m["beside"]) == STEPS + 1
+    assert m["beside"][-1] < 1e-50
 
 
 def claim_without_tanh_two_steps_end_it(m):

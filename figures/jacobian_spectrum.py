@@ -11,7 +11,9 @@ variance of its squared singular values over their squared mean (Pennington et a
 Deep Learning through Dynamical Isometry").
 
     ReLU, Gaussian weights (He)     v = 2            one from the weights, one from the closed half of the units
-    ReLU, orthogonal weights        v = 1            the closed half remains: no weights make ReLU an isometry
+    ReLU, orthogonal weights        v = 1            the closed half remains
+    ReLU, mirrored weights          v = 0            layers [[V, -V], [-V, V]] with V orthogonal ("looks linear",
+                                                     Balduzzi et al. 2017): of each pair of units one is open
     tanh, orthogonal weights        v = E[phi'⁴] / E[phi'²]² - 1,  small as long as the inputs are
     residual, branch / sqrt(L)      v = 2 / L        from each of L blocks h + W2 relu(W1 h) / sqrt(L)
 """
@@ -38,6 +40,7 @@ FLOOR = 1e-12  # smaller ones are drawn here: rounding decides them
 NAMES = {
     "relu": "ReLU, Gaussian weights",
     "relu_orthogonal": "ReLU, orthogonal",
+    "relu_mirrored": "ReLU, mirrored",
     "tanh_orthogonal": "tanh, orthogonal",
     "residual": "residual, branch / √L",
 }
@@ -51,6 +54,8 @@ WIDER = {
 
 def network(kind: str, depth: int, generator: torch.Generator):
     """A random network, as a function of one input, (WIDTH,) to (WIDTH,)."""
+    if kind == "relu_mirrored":
+        return mirrored_network(depth, generator)
     phi = torch.tanh if kind == "tanh_orthogonal" else torch.relu
     W = [weight(WIDTH, WIDTH, "he", generator) for _ in range(depth)]
     if kind.endswith("orthogonal"):
@@ -64,6 +69,21 @@ def network(kind: str, depth: int, generator: torch.Generator):
             out = phi(W[layer] @ h)
             h = h + last[layer] @ out / math.sqrt(depth) if kind == "residual" else out
         return h
+
+    return run
+
+
+def mirrored_network(depth: int, generator: torch.Generator):
+    """ReLU layers of 2 WIDTH units: the second half has the first half's weights with the other sign."""
+    V = [torch.linalg.qr(weight(WIDTH, WIDTH, "he", generator))[0] for _ in range(depth + 1)]
+    W = [torch.cat([V[0], -V[0]])]  # (2 width, width)
+    W += [torch.cat([torch.cat([v, -v], 1), torch.cat([-v, v], 1)]) for v in V[1:-1]]  # (2 width, 2 width)
+    last = torch.cat([V[-1], -V[-1]], 1)  # (width, 2 width)
+
+    def run(h: torch.Tensor) -> torch.Tensor:
+        for matrix in W:
+            h = torch.relu(matrix @ h)
+        return last @ h
 
     return run
 
@@ -82,7 +102,7 @@ def directions(values: list[float]) -> float:
 
 def predicted(kind: str, depth: int) -> float:
     """The same for great width, n / (1 + v_1 + ... + v_depth)."""
-    variances = {"relu": 2.0 * depth, "relu_orthogonal": 1.0 * depth}
+    variances = {"relu": 2.0 * depth, "relu_orthogonal": 1.0 * depth, "relu_mirrored": 0.0}
     # a block: mean of the squared singular values 1 + 1/L, of their squares (1 + 2/L)²
     variances["residual"] = depth * (((1 + 2 / depth) / (1 + 1 / depth)) ** 2 - 1)
     slope = derivative(torch.tanh)
@@ -146,12 +166,22 @@ def claim_plain_relu_loses_its_directions(m):
     assert 0.15 < m["norm_relu"] < 2
 
 
-def claim_orthogonal_weights_do_not_make_relu_an_isometry(m):
-    """Orthogonal weights leave ReLU with {kept.relu_orthogonal:.0f} singular values above 1/1000 and
+def claim_independent_orthogonal_weights_do_not_make_relu_an_isometry(m):
+    """Independent orthogonal weights leave ReLU with {kept.relu_orthogonal:.0f} singular values above 1/1000 and
     {directions.relu_orthogonal:.1f} directions after 100 layers."""
     assert 10 < m["kept"]["relu_orthogonal"] < 17
     assert 1.15 < m["directions"]["relu_orthogonal"] < 3.2
     assert m["by_depth"]["relu_orthogonal"]["hi"][-1] < 6
+
+
+def claim_mirrored_weights_make_relu_an_isometry(m):
+    """With mirrored weights 100 ReLU layers keep all {kept.relu_mirrored:.0f} singular values, each at one, and so
+    {directions.relu_mirrored:.0f} directions."""
+    for edge in ("lo", "hi"):
+        assert all(abs(s - 1) < 1e-9 for s in m["spectrum"]["relu_mirrored"][edge])
+        assert all(abs(count - 128) < 1e-6 for count in m["by_depth"]["relu_mirrored"][edge])
+    assert m["kept"]["relu_mirrored"] == 128
+    assert abs(m["directions"]["relu_mirrored"] - 128) < 1e-6
 
 
 def claim_residuals_and_orthogonal_tanh_keep_all_directions(m):

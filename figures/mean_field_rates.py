@@ -8,6 +8,9 @@ at LeCun's scale lose a little less with every layer, as a power law of the dept
 Poole et al. 2016 (arXiv 1606.05340), equations 3 and 7; Schoenholz et al. 2017 (arXiv 1611.01232), section 4.
 GELU and SiLU at He's scale are left out: their variance falls so slowly at first that at this width the seed
 decides how soon it dies out.
+
+A rate of one doesn't keep inputs apart. At He's scale wide ReLU layers map the cosine of two inputs from c to
+(sqrt(1 - c²) + c (pi - arccos c)) / pi (Cho & Saul 2009), which tends to one.
 """
 
 import math
@@ -28,6 +31,7 @@ BATCH = 16  # inputs, drawn from N(0, 1)
 WINDOW = (5, 28)  # layers whose norms give the rate
 INITS = {"pytorch": "PyTorch's default", "lecun": "LeCun, Xavier", "he": "He"}
 LABELS = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU"}
+COSINE_LAYERS = [1, 10, 30]  # layers whose cosines are reported
 LEFT_OUT = [("he", "gelu"), ("he", "silu")]  # see above
 CASES = [(init, name) for init in INITS for name in LABELS if (init, name) not in LEFT_OUT]
 
@@ -41,13 +45,25 @@ def gradient_norms(phi, sigma_w2: float, weights: list[torch.Tensor], x: torch.T
     return norms_of_gradients((h * v).sum(), z)
 
 
+def cosines(weights: list[torch.Tensor], x: torch.Tensor) -> list[float]:
+    """Mean cosine of two inputs' ReLU activations at He's scale, by layer in COSINE_LAYERS."""
+    h, means = x, []
+    for W in weights:
+        h = torch.relu(math.sqrt(2) * h @ W.T)  # (batch, width)
+        unit = h / h.norm(dim=1, keepdim=True)
+        means.append(float(((unit @ unit.T).sum() - BATCH) / (BATCH * (BATCH - 1))))
+    return [means[layer - 1] for layer in COSINE_LAYERS]
+
+
 def measure(seed: int = SEED) -> dict:
     """The rate for each initialisation and activation, as in rate.he.relu, and what theory says."""
     rates: dict = {case: [] for case in CASES}
+    alike = []
     for s in derive_seeds(seed, REPLICAS):
         generator = torch.Generator().manual_seed(s)
         x, v = torch.randn(2, BATCH, WIDTH, generator=generator, dtype=torch.float64)
         weights = [weight(WIDTH, WIDTH, 1.0, generator) for _ in range(DEPTH)]
+        alike.append(cosines(weights, x))
         for init, name in CASES:
             norms = gradient_norms(ACTIVATIONS[name], SIGMA_W2[init], weights, x, v)
             rates[init, name].append(rate(norms, *WINDOW))
@@ -57,6 +73,9 @@ def measure(seed: int = SEED) -> dict:
         profile = gradient_profile(ACTIVATIONS[name], DEPTH, SIGMA_W2[init], q0=SIGMA_W2[init])
         m["theory"][init][name] = rate(profile, *WINDOW)
         m["rate"][init][name] = band(rates[init, name])
+    m["cosine"] = {
+        f"layer_{n}": band(values) for n, values in zip(COSINE_LAYERS, zip(*alike, strict=True), strict=True)
+    }
     m["worst_error"] = max(relative_errors(m))
     m["tanh_at_infinite_depth"] = rate_at_infinite_depth(ACTIVATIONS["tanh"], SIGMA_W2["lecun"])
     return m
@@ -101,6 +120,18 @@ def claim_theory_holds_everywhere(m):
     for init, name in CASES:
         measured, theory = m["rate"][init][name], m["theory"][init][name]
         assert 0.94 * theory < measured["lo"] <= measured["median"] <= measured["hi"] < 1.06 * theory, (init, name)
+
+
+def claim_relu_makes_inputs_alike_at_a_rate_of_one(m):
+    """At He's scale, where the gradient's rate is one, ReLU layers raise the mean cosine of two inputs to
+    {cosine.layer_1:.2f} after one layer, {cosine.layer_10:.2f} after ten and {cosine.layer_30:.2f} after thirty."""
+    c = 0.0  # wide random inputs are nearly orthogonal
+    for layer in range(1, DEPTH + 1):
+        c = (math.sqrt(1 - c**2) + c * (math.pi - math.acos(c))) / math.pi
+        if layer in COSINE_LAYERS:
+            measured = m["cosine"][f"layer_{layer}"]
+            assert abs(measured["median"] - c) < 0.04
+            assert c - 0.12 < measured["lo"] <= measured["hi"] < min(1, c + 0.12)
 
 
 def claim_relu_needs_he(m):

@@ -40,6 +40,21 @@ def left_after(activation: str, rho: float, scale: float, seed: int, device: str
     return ratio(norms_of_gradients((h * draw_normal(BATCH, HIDDEN).to(device)).sum(), z))
 
 
+def gaussian_rate(activation: str, tied: bool, seed: int) -> float:
+    """Factor per step back with Gaussian weights of variance 1/n and unit inputs, one matrix (tied) or one per step."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw_normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    W = draw_normal(1 if tied else STEPS, HIDDEN, HIDDEN) / HIDDEN**0.5  # (1 or T, hidden, hidden)
+    h, z = draw_normal(BATCH, HIDDEN).requires_grad_(), []
+    for t, x_t in enumerate(draw_normal(STEPS, BATCH, HIDDEN)):
+        z.append(h @ W[0 if tied else t].T + x_t)
+        h = ACTIVATIONS[activation](z[-1])
+    return ratio(norms_of_gradients((h * draw_normal(BATCH, HIDDEN)).sum(), z)) ** (1 / (STEPS - 1))
+
+
 def name(rho: float) -> str:
     """at_0_9 for 0.9: names of numbers are identifiers."""
     return f"at_{rho}".replace(".", "_")
@@ -57,6 +72,8 @@ def measure(seed: int = SEED, device: str = "cpu") -> dict:
         profiles = [gradient_profile(torch.tanh, STEPS, rho**2, scale**2, scale**2) for rho in RHO]
         m[size] = {"rates": band(rates), "theory": [p[0] ** per_step for p in profiles]}
         m[size] |= {name(rho): band([r[RHO.index(rho)] for r in rates]) for rho in CITED}
+    for key, tied in {"tied": True, "untied": False}.items():
+        m[key] = {f: band([gaussian_rate(f, tied, s) for s in seeds]) for f in ("linear", "tanh")}
     unit = m["unit"]["rates"]["median"]
     i = next(i for i, rate in enumerate(unit) if rate > 1)  # the line from i - 1 to i crosses 1
     m["critical_rho"] = RHO[i - 1] + (RHO[i] - RHO[i - 1]) * (1 - unit[i - 1]) / (unit[i] - unit[i - 1])
@@ -96,6 +113,24 @@ def claim_inputs_decide(m):
 def claim_unit_inputs_move_the_threshold(m):
     """With inputs of unit size the gradient of a tanh RNN vanishes up to ρ = {critical_rho:.2f}."""
     assert 1.8 < m["critical_rho"] < 1.92
+
+
+def claim_sharing_the_matrix_spreads_linear_networks(m):
+    """With Gaussian weights of variance 1/n and one matrix for all steps, linear networks of width 64 range from
+    {tied.linear.lo:.2f} to {tied.linear.hi:.2f} per step; with a matrix for each step from {untied.linear.lo:.2f} to
+    {untied.linear.hi:.2f}."""
+    tied, untied = m["tied"]["linear"], m["untied"]["linear"]
+    assert tied["hi"] - tied["lo"] > 1.5 * (untied["hi"] - untied["lo"])
+    assert 0.9 < tied["lo"] <= tied["median"] <= tied["hi"] < 1.3
+    assert 0.95 < untied["lo"] <= untied["median"] <= untied["hi"] < 1.05
+
+
+def claim_sharing_the_matrix_hardly_matters_to_driven_tanh(m):
+    """With unit inputs tanh networks have a rate of {tied.tanh:.3f} with one matrix and {untied.tanh:.3f} with many."""
+    tied, untied = m["tied"]["tanh"], m["untied"]["tanh"]
+    assert abs(tied["median"] / untied["median"] - 1) < 0.02
+    for rates in (tied, untied):
+        assert 0.55 < rates["lo"] <= rates["median"] <= rates["hi"] < 0.7
 
 
 def claim_mean_field_theory_predicts_the_rate(m):
