@@ -86,7 +86,14 @@ def measure(seed: int = SEED) -> dict:
             torch.manual_seed(s)
             model, _ = build(depth)
             generator = torch.Generator().manual_seed(s)
-            train(model, data, epochs=EPOCHS, lr=RATE, optimiser=OPTIMISERS[optimiser], generator=generator)
+            train(
+                model,
+                data,
+                epochs=EPOCHS,
+                lr=RATE,
+                optimiser=lambda p, lr, make=OPTIMISERS[optimiser]: make(p),
+                generator=generator,
+            )
             results.append(accuracy(model, data[2], data[3]))
         m["accuracies"][kind], m["accuracy"][kind] = results, band(results)["median"]
     return m

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vgdocs import claims, worker
-from vgdocs.figure import FigureError, find
+from vgdocs.figure import FigureError, find, read
 from vgdocs.library import Entry, Library
 
 REAL_FIGURES = True  # see conftest
@@ -41,6 +41,8 @@ MAY_IMPORT = {
     "pathlib",
 }
 MAY_IMPORT_OF_VGDOCS = {"gradients", "theory", "experiments", "explore", "explore_grid"}
+
+TRAINERS = {"train", "sweep", "Stack"}  # of vgdocs.experiments
 
 # Each module imports from lines above its own only.
 LAYERS = [
@@ -213,6 +215,84 @@ class TestFigures:
         assert not called & {"print", "open", "input", "exec", "eval", "exit"}
         assert not [node for node in tree.body if isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try)]
         assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)
+
+
+def trains(tree: ast.AST) -> bool:
+    """Whether a script moves weights: by the shared loop, by an optimiser of torch, or by hand, with `-=`."""
+
+    def names(node: ast.ImportFrom) -> set[str]:
+        return {alias.name for alias in node.names}
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch.optim"):
+            return True
+        if isinstance(node, ast.ImportFrom) and node.module == "vgdocs.experiments" and names(node) & TRAINERS:
+            return True
+        if isinstance(node, ast.Attribute) and node.attr in {"optim", "sub_", "addcdiv_"} | TRAINERS - {"train"}:
+            return True
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "experiments.train":  # any network has a .train()
+            return True
+        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Sub):
+            return True
+    return False
+
+
+def what_is_missing(sweep: dict) -> list[str]:
+    """What a declared sweep lacks of a fair comparison; a reason why none is needed lacks nothing."""
+    if isinstance(sweep.get("reason"), str):
+        return [] if len(sweep["reason"].split()) > 5 else ["a reason that says why"]
+    rates = sweep.get("rates", {})
+    missing = [] if len(rates) >= 2 else ["a second optimiser"]
+    missing += [f"five rates for {name}" for name, tried in rates.items() if len(set(tried)) < 5]
+    missing += [f"two decades for {name}" for name, tried in rates.items() if max(tried) < 99.9 * min(tried)]
+    return missing + ([] if sweep.get("epochs", sweep.get("steps", 0)) > 0 else ["a budget, in epochs or steps"])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in SCRIPTS if trains(ast.parse(path.read_text(encoding="utf-8")))])
+def test_a_figure_that_trains_says_what_it_swept(name):
+    """One learning rate doesn't stand for all: the reader of a comparison has to know that each arm had its best."""
+    figure = read(ROOT / f"figures/{name}.py")
+    assert figure.sweep, "it trains, and declares no SWEEP: see CONTRIBUTING, 'A sentence is inferred'"
+    assert what_is_missing(figure.sweep) == []
+    used = any(
+        isinstance(n, ast.Name) and n.id == "SWEEP" and isinstance(n.ctx, ast.Load) for n in ast.walk(figure.tree)
+    )
+    assert used or "reason" in figure.sweep, "it declares a SWEEP and doesn't use it"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("from vgdocs.experiments import band, train", True),
+        ("from vgdocs.experiments import sweep", True),
+        ("from vgdocs import experiments\nexperiments.train(model)", True),
+        ("from vgdocs import experiments\nexperiments.sweep(build)", True),
+        ("adam = torch.optim.Adam(p)", True),
+        ("from torch.optim import Adam", True),
+        ("for p in weights:\n    p -= 0.1 * p.grad", True),
+        ("p.sub_(0.1 * p.grad)", True),
+        ("from vgdocs.experiments import band, weight\nmodel.train()\ng = torch.autograd.grad(loss, z)", False),
+    ],
+)
+def test_training_is_recognised(code, expected):
+    assert trains(ast.parse(code)) is expected
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({}, []),
+        ({"rates": {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]}}, ["a second optimiser"]),
+        ({"rates": {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], "sgd": [0.01, 1]}}, ["five rates for sgd"]),
+        ({"rates": {"adam": [1, 2, 3, 4, 5], "sgd": [1, 2, 3, 4, 100]}}, ["two decades for adam"]),
+        ({"epochs": 0}, ["a budget, in epochs or steps"]),
+        ({"reason": "no"}, ["a reason that says why"]),
+        ({"reason": "it trains to bring a network into a state, and compares none"}, []),
+    ],
+)
+def test_a_sweep_is_fair(change, missing):
+    rates = {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], "sgd": [0.01, 0.03, 0.1, 0.3, 1.0]}
+    assert what_is_missing({"rates": rates, "epochs": 10} | change) == missing
 
 
 def test_every_script_keeps_the_contract():

@@ -175,8 +175,124 @@ def linear_model():
     return model
 
 
+def deep_model(seed, norm=None):
+    torch.manual_seed(seed)
+    norms = [norm] if norm else []
+    return nn.Sequential(nn.Linear(4, 6), *norms, nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 2)).double()
+
+
+def hard_blobs():
+    """Two clouds that overlap, in float64, so that only an error and no rounding makes trainings differ."""
+    x, y, *_ = blobs()
+    return (0.2 * x).double(), y, (0.3 * x[:20]).double(), y[:20]
+
+
+class TestStack:
+    RATES = (0.003, 0.03, 0.3)
+
+    @pytest.mark.parametrize("optimiser", ["adam", "sgd", "momentum", torch.optim.RMSprop])
+    @pytest.mark.parametrize("clip", [None, 0.05])
+    @pytest.mark.parametrize("norm", [None, "layer", "batch"])
+    def test_trains_each_network_as_it_would_be_alone(self, optimiser, clip, norm):
+        def build(seed):
+            norms = {"layer": nn.LayerNorm(6), "batch": nn.BatchNorm1d(6, track_running_stats=False)}
+            return deep_model(seed, norms.get(norm))
+
+        settings = {"epochs": 3, "batch_size": 16, "optimiser": optimiser, "clip": clip}
+        stack = experiments.Stack([build(seed) for seed in range(3)])
+        losses, seen = [], []
+        together = experiments.train(
+            stack,
+            hard_blobs(),
+            lr=self.RATES,
+            generator=seeded(),
+            on_step=lambda _, loss: seen.append(loss.tolist()),
+            on_epoch=lambda _, loss: losses.append(loss),
+            **settings,
+        )
+        assert losses == together["loss"]
+        for i, rate in enumerate(self.RATES):
+            network, alone = build(i), []
+            result = experiments.train(
+                network,
+                hard_blobs(),
+                lr=rate,
+                generator=seeded(),
+                on_step=lambda _, loss, alone=alone: alone.append(float(loss)),
+                **settings,
+            )
+            assert [step[i] for step in seen] == pytest.approx(alone, rel=1e-9)
+            assert [epoch[i] for epoch in together["loss"]] == pytest.approx(result["loss"], rel=1e-9)
+            for key in ("test_accuracy", "train_accuracy"):
+                assert together[key][i] == result[key]
+            for ours, theirs in zip(stack.networks[i].parameters(), network.parameters(), strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+    def test_one_that_blows_up_leaves_the_others_alone(self):
+        def build():
+            torch.manual_seed(0)
+            return nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2)).double()
+
+        settings = {"epochs": 3, "optimiser": "sgd", "clip": 1e9}
+        stack = experiments.Stack([build(), build()])
+        result = experiments.train(stack, hard_blobs(), lr=[1e200, 0.1], generator=seeded(), **settings)
+        alone = experiments.train(build(), hard_blobs(), lr=0.1, generator=seeded(), **settings)
+        assert not math.isfinite(result["loss"][-1][0])
+        assert result["test_accuracy"][0] == 0
+        assert result["loss"][-1][1] == pytest.approx(alone["loss"][-1], rel=1e-9)
+
+    def test_batch_normalisation_takes_the_statistics_of_the_set_that_is_evaluated(self):
+        stack = experiments.Stack([deep_model(0, nn.BatchNorm1d(6))]).eval()
+        x, *_ = hard_blobs()
+        torch.testing.assert_close(stack(x)[0], deep_model(0, nn.BatchNorm1d(6)).train()(x))
+
+    def test_has_dropout_only_in_training(self):
+        stack = experiments.Stack([deep_model(0, nn.Dropout(0.5)), deep_model(0, nn.Dropout(0.5))])
+        x, *_ = hard_blobs()
+        first, second = stack(x)
+        assert not torch.equal(first, second)
+        first, second = stack.eval()(x)
+        assert torch.equal(first, second)
+
+    def test_networks_with_other_state_are_refused(self):
+        with pytest.raises(ValueError, match="buffers"):
+            experiments.Stack([nn.InstanceNorm1d(3, track_running_stats=True)])
+
+
+class TestSweep:
+    def test_finds_the_best_rate_of_each_optimiser(self):
+        rates = {"adam": [1e-9, 0.01, 0.1], "sgd": [1e-9, 0.3]}
+        found = experiments.sweep(
+            deep_model, hard_blobs(), seeds=[3, 4, 5], rates=rates, epochs=20, batch_size=16, score="train_accuracy"
+        )
+        assert {name: at["rates"] for name, at in found.items()} == rates
+        for at in found.values():
+            untrained = [experiments.accuracy(deep_model(seed), *hard_blobs()[:2]) for seed in (3, 4, 5)]
+            assert {key: at[key][0] for key in ("median", "lo", "hi")} == experiments.band(untrained)
+            assert experiments.best({"": at})["median"] == max(at["median"]) > 0.9
+        assert experiments.best(found)["median"] == max(found["adam"]["median"] + found["sgd"]["median"])
+
+    def test_is_train_at_each_rate_and_seed(self):
+        found = experiments.sweep(deep_model, hard_blobs(), seeds=[3, 4], rates={"adam": [0.01, 0.1]}, epochs=2)
+        for i, lr in enumerate([0.01, 0.1]):
+            alone = [
+                experiments.train(deep_model(seed), hard_blobs(), epochs=2, lr=lr, generator=seeded(3))["test_accuracy"]
+                for seed in (3, 4)
+            ]
+            assert {key: found["adam"][key][i] for key in ("median", "lo", "hi")} == experiments.band(alone)
+
+    def test_an_optimiser_of_ones_own(self):
+        def mute(parameters, lr):
+            return torch.optim.SGD(parameters, lr=0 * lr)
+
+        found = experiments.sweep(
+            deep_model, hard_blobs(), seeds=[3], rates={"mute": [1.0]}, epochs=1, optimisers={"mute": mute}
+        )
+        assert found["mute"]["median"] == [experiments.accuracy(deep_model(3), *hard_blobs()[2:])]
+
+
 class TestTrain:
-    @pytest.mark.parametrize("optimiser", ["adam", "sgd", lambda parameters: torch.optim.RMSprop(parameters, lr=0.01)])
+    @pytest.mark.parametrize("optimiser", ["adam", "sgd", torch.optim.RMSprop])
     def test_learns_what_is_easy(self, optimiser):
         result = experiments.train(linear_model(), blobs(), epochs=20, lr=0.05, optimiser=optimiser, generator=seeded())
         assert set(result) == {"test_accuracy", "train_accuracy", "loss"}
@@ -244,6 +360,11 @@ class TestTrain:
     def test_no_such_optimiser(self):
         with pytest.raises(ValueError, match="unknown optimiser 'lion'"):
             experiments.train(linear_model(), blobs(), epochs=1, lr=1, optimiser="lion", generator=seeded())
+
+    def test_weight_decay_is_refused_where_each_network_has_its_rate(self):
+        stack = experiments.Stack([linear_model()])
+        with pytest.raises(ValueError, match="weight decay"):
+            experiments.train(stack, blobs(), epochs=1, lr=[1.0], optimiser=torch.optim.AdamW, generator=seeded())
 
     def test_importing_the_modules_pins_nothing(self):
         assert torch.get_default_dtype() == torch.float32

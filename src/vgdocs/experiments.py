@@ -1,17 +1,20 @@
-"""What several figures share: weights, bands over seeds, the handwritten digits, one small training loop.
+"""What several figures share: weights, bands over seeds, the handwritten digits, one training loop and its sweep.
 
 Nothing here sets a global seed, a number of threads or a default dtype: whatever is random takes a generator.
 """
 
+import copy
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call, replace_all_batch_norm_modules_, stack_module_state
 
 SIGMA_W2 = {
     "pytorch": 1 / 3,
@@ -21,7 +24,13 @@ SIGMA_W2 = {
 }  # fan_in x weight variance, square layers
 
 Data: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]  # x_train, y_train, x_test, y_test
-Optimiser: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+Optimiser: TypeAlias = Callable[..., torch.optim.Optimizer]  # of the parameters, and lr=
+
+OPTIMISERS: dict[str, Optimiser] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+}
 
 
 def weight(
@@ -154,21 +163,56 @@ def digits() -> Data:
     )
 
 
+class Stack(nn.Module):
+    """Networks of one architecture side by side, to be trained at once, each at a learning rate of its own.
+
+    A batch (n, ...) goes through all of them, which gives (networks, n, classes), as `train` and `accuracy` take it.
+    `networks` are the modules that were given; their parameters have become views of the stack's, so that they can be
+    looked at whenever one likes. Batch normalisation keeps no running statistics here: it always takes the batch's
+    own, in evaluation those of the whole set. Networks that keep other state in buffers can't be stacked.
+
+    Raises ValueError for such buffers and RuntimeError for networks that differ in shape.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        for network in networks:
+            replace_all_batch_norm_modules_(network)
+            if any(True for _ in network.buffers()):
+                raise ValueError("a network with buffers can't be stacked")
+        self.networks = tuple(networks)
+        stacked, _ = stack_module_state(list(networks))
+        self._names = tuple(stacked)
+        self._stacked = nn.ParameterList(stacked.values())
+        for i, network in enumerate(networks):
+            for name, parameter in network.named_parameters():
+                parameter.data = stacked[name].data[i]
+        self._one = (copy.deepcopy(networks[0]).to("meta"),)  # in a tuple, so that its parameters aren't the stack's
+
+    def forward(self, x: Tensor) -> Tensor:
+        (one,) = self._one
+        one.train(self.training)
+        weights = dict(zip(self._names, self._stacked, strict=True))
+        apply = torch.vmap(lambda w: functional_call(one, w, (x,)), randomness="different")
+        logits: Tensor = apply(weights)
+        return logits
+
+
 @torch.no_grad()
-def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float:
-    """Share of rows of `x` whose largest output is the class in `y`.
+def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Any:
+    """Share of rows of `x` whose largest output is the class in `y`; of a `Stack`, a list with each network's.
 
     A module is put into evaluation mode meanwhile and then back. An output that holds a NaN is never right.
     """
     if isinstance(model, nn.Module):
         was_training = model.training
         model.eval()
-        logits = model(x)  # (n, classes)
+        logits = model(x)  # ([networks,] n, classes)
         model.train(was_training)
     else:
         logits = model(x)
-    right = (logits.argmax(1) == y) & ~logits.isnan().any(1)
-    return float(right.double().mean())
+    right = (logits.argmax(-1) == y) & ~logits.isnan().any(-1)
+    return right.double().mean(-1).tolist()
 
 
 def train(
@@ -176,52 +220,53 @@ def train(
     data: Data,
     *,
     epochs: int,
-    lr: float,
+    lr: float | Sequence[float],
     generator: torch.Generator,
     optimiser: str | Optimiser = "adam",
     batch_size: int = 64,
     clip: float | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
-    on_epoch: Callable[[int, float], None] | None = None,
+    on_epoch: Callable[[int, Any], None] | None = None,
 ) -> dict[str, Any]:
-    """Train a classifier with cross-entropy, in place, and say how well it does.
+    """Train a classifier, or a `Stack` of them, with cross-entropy, in place, and say how well it does.
 
     `data` is (x_train, y_train, x_test, y_test) as from `digits`; `generator` shuffles the training rows anew
-    each epoch. `optimiser` is "adam", "sgd" (no momentum) or a function of the parameters, which sets its own
-    rate. `clip` bounds the gradient's overall norm. Callbacks: `on_step(step, loss)` after each backward
+    each epoch. `optimiser` is a name from OPTIMISERS ("momentum" is SGD with 0.9) or a function of the parameters and
+    `lr`. `clip` bounds the gradient's overall norm. Callbacks: `on_step(step, loss)` after each backward
     pass, before clipping and the update, so that the parameters' `.grad` can be read, and
     `on_epoch(epoch, loss)` with the mean loss after each epoch; steps and epochs count from 1.
 
+    For a stack, `lr` may be a sequence, a rate for each network; all see the same batches, each is clipped by its own
+    norm, and what is a number below is a list of one for each network.
+
     Returns {"test_accuracy", "train_accuracy", "loss"}: two shares and the mean loss of each epoch, a list of
     `epochs` floats. The loss may be nan or inf where training blew up; the accuracies are finite in any case.
-    Raises ValueError for an unknown optimiser.
+    Raises ValueError for an unknown optimiser, and for one whose step is not in proportion to its rate.
     """
     x_train, y_train, x_test, y_test = data
-    if callable(optimiser):
-        update = optimiser(model.parameters())
-    elif optimiser == "adam":
-        update = torch.optim.Adam(model.parameters(), lr=lr)
-    elif optimiser == "sgd":
-        update = torch.optim.SGD(model.parameters(), lr=lr)
-    else:
-        raise ValueError(f"unknown optimiser {optimiser!r}: adam, sgd or a function of the parameters")
+    if isinstance(optimiser, str) and optimiser not in OPTIMISERS:
+        raise ValueError(f"unknown optimiser {optimiser!r}: {', '.join(OPTIMISERS)} or a function of the parameters")
+    make = OPTIMISERS[optimiser] if isinstance(optimiser, str) else optimiser
+    parameters, stacked = list(model.parameters()), isinstance(model, Stack)
+    update = make(parameters, lr=lr).step if isinstance(lr, float | int) else _steps_at(lr, parameters, make)
+    loss_of = torch.vmap(F.cross_entropy, (0, None)) if stacked else F.cross_entropy
     model.train()
-    losses: list[float] = []
+    losses: list[Any] = []
     step = 0
     for epoch in range(1, epochs + 1):
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64)
         for rows in torch.split(torch.randperm(len(x_train), generator=generator), batch_size):
             step += 1
-            loss = F.cross_entropy(model(x_train[rows]), y_train[rows])
-            update.zero_grad()
-            torch.autograd.backward(loss)
+            loss = loss_of(model(x_train[rows]), y_train[rows])  # (), or (networks,)
+            model.zero_grad()
+            torch.autograd.backward(loss.sum())
             if on_step:
                 on_step(step, loss.detach())
             if clip is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), clip)
-            update.step()
-            total += loss.item() * len(rows)
-        losses.append(total / len(x_train))
+                _clip(parameters, clip, stacked)
+            update()
+            total = total + loss.detach().double().cpu() * len(rows)
+        losses.append((total / len(x_train)).tolist())
         if on_epoch:
             on_epoch(epoch, losses[-1])
     return {
@@ -229,3 +274,86 @@ def train(
         "train_accuracy": accuracy(model, x_train, y_train),
         "loss": losses,
     }
+
+
+def _steps_at(rates: Sequence[float], parameters: list[nn.Parameter], make: Optimiser) -> Callable[[], None]:
+    """A function that takes one step, each network of the stack at its own rate.
+
+    No optimiser of torch has a rate for each slice of a tensor. So it steps from zero at rate 1, and we scale that.
+    """
+    steps = [torch.zeros_like(parameter) for parameter in parameters]
+    update = make(steps, lr=1.0)
+    if any(group.get("weight_decay") for group in update.param_groups):
+        raise ValueError("weight decay is not in proportion to the rate: give each rate a stack of its own")
+
+    @torch.no_grad()
+    def step_once() -> None:
+        for step, parameter in zip(steps, parameters, strict=True):
+            step.zero_()
+            step.grad = parameter.grad
+        update.step()
+        for step, parameter in zip(steps, parameters, strict=True):
+            rate = torch.tensor(rates, dtype=step.dtype, device=step.device)
+            parameter.addcmul_(step, rate.view(-1, *[1] * (step.dim() - 1)))
+
+    return step_once
+
+
+@torch.no_grad()
+def _clip(parameters: list[nn.Parameter], largest: float, stacked: bool) -> None:
+    """Scale gradients so that their overall norm, in a stack each network's, is at most `largest`."""
+    if not stacked:
+        nn.utils.clip_grad_norm_(parameters, largest)
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]).norm(dim=0)  # (networks,)
+    for g in gradients:
+        g *= (largest / (norm + 1e-6)).clamp(max=1).view(-1, *[1] * (g.dim() - 1))
+
+
+def sweep(
+    build: Callable[[int], nn.Module],
+    data: Data,
+    *,
+    seeds: Sequence[int],
+    rates: Mapping[str, Sequence[float]],
+    epochs: int,
+    score: str = "test_accuracy",
+    optimisers: Mapping[str, Optimiser] = OPTIMISERS,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train one network a seed at every learning rate by every optimiser; those of one optimiser at once.
+
+    `build(seed)` makes an untrained network; `rates` lists the rates by the optimiser's name in `optimisers`; `score`
+    is a key of what `train` returns, and `settings` are its other settings. Declared in a script as
+    `SWEEP = {"rates": {"adam": [...], "sgd": [...]}, "epochs": 10}`, it is `sweep(build, data, seeds=seeds, **SWEEP)`.
+
+    Returns for each optimiser {"rates", "median", "lo", "hi"}, four lists: the rates and the `band` of the scores
+    over the seeds at each. A network that blew up counts with the score that it has, which is that of no guess.
+    """
+    found: dict[str, Any] = {}
+    for name, of_optimiser in rates.items():
+        stack = Stack([build(seed) for _ in of_optimiser for seed in seeds])
+        result = train(
+            stack,
+            data,
+            epochs=epochs,
+            lr=[rate for rate in of_optimiser for _ in seeds],
+            generator=torch.Generator().manual_seed(seeds[0]),
+            optimiser=optimisers[name],
+            **settings,
+        )
+        scores = torch.tensor(result[score], dtype=torch.float64).view(len(of_optimiser), len(seeds))
+        found[name] = {"rates": list(of_optimiser), **band(scores.T.tolist())}
+    return found
+
+
+def best(swept: Mapping[str, Any]) -> dict[str, Any]:
+    """The band at the best rate of what `sweep` returns: the rate, of any optimiser, with the highest median.
+
+    To have it of one optimiser alone, give `{"adam": swept["adam"]}`.
+    """
+    bands = [
+        {key: at[key][i] for key in ("median", "lo", "hi")} for at in swept.values() for i in range(len(at["rates"]))
+    ]
+    return max(bands, key=lambda band: band["median"])

@@ -69,6 +69,7 @@ class Figure:
     seed: int
     tolerance: dict[str, float]
     wider: dict[str, tuple[float, str]]
+    sweep: dict[str, Any]  # what was tried before two trainings are compared, or the reason why nothing was
 
     @property
     def name(self) -> str:
@@ -131,6 +132,7 @@ def read(path: Path) -> Figure:
         seed=_constant(path, tree, "SEED", 0),
         tolerance=_constant(path, tree, "TOLERANCE", {}),
         wider=_constant(path, tree, "WIDER", {}),
+        sweep=_constant(path, tree, "SWEEP", {}),
     )
 
 
