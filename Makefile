@@ -31,7 +31,7 @@ speed: $(VENV)/.test ## measure every page: bytes, paints, shifts, Lighthouse; A
 
 test: $(VENV)/.test ## measure the figures and run all tests but the slow ones, in a random order
 	$(BIN)/vgdocs run
-	$(BIN)/python -m pytest --numprocesses 2 --shuffle new # its order is told first
+	$(BIN)/python -m pytest --numprocesses 2 --shuffle new
 
 check-all: $(VENV)/.test test ## that, the slow tests, and every claim on ten seeds it was not tuned on
 	$(BIN)/vgdocs run $(SEEDS:%=--seed %)

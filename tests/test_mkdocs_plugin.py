@@ -247,3 +247,33 @@ def test_a_change_in_vgdocs_makes_the_labs_run_again(project, monkeypatch, name)
     first = cache("x = 1\n")
     assert cache("x = 1\n") == first
     assert cache("x = 2\n") != first
+
+
+def test_what_stands_in_a_page_s_head_is_whole_and_escaped(project):
+    says = 'Says "why" σ < 1 & <script>x</script> ends here.'
+    front = f"---\ntitle: 'A \"b\" <i>c</i> & d'\ndescription: '{says}'\n---\n\n"
+    project.page("index", "# Home\n")
+    project.page("page", f"{front}# Page\n")
+    config = project.root / "mkdocs.yml"
+    config.write_text(f"{config.read_text('utf-8')}\ntheme: material\nsite_description: 'Of \"<b>\" & more'\n", "utf-8")
+    assert project.mkdocs("build", "--strict")[0] == 0
+    head = BeautifulSoup(project.html("page"), "html.parser").head
+    assert head.select_one("meta[name=description]")["content"] == says
+    assert head.title.get_text().startswith('A "b" <i>c</i> & d')
+    assert not head.find("script", string="x")
+    home = BeautifulSoup(project.html(), "html.parser").head
+    assert home.select_one("meta[name=description]")["content"] == 'Of "<b>" & more'
+
+
+@pytest.mark.parametrize("spoil", [lambda text: text[:400], lambda text: text.replace("42", "43")])
+def test_a_lab_whose_kept_run_was_altered_runs_again(project, spoil):
+    project.edit(project.root / "mkdocs.yml", "  - vgdocs\n", f"  - vgdocs\n{LABS}")
+    (project.docs / "labs").mkdir()
+    (project.docs / "labs/one.py").write_text("# # A lab\n\n# %%\nprint(6 * 7)\n")
+    assert project.mkdocs("build", "--strict")[0] == 0
+    (run,) = (project.root / ".vgdocs/labs").glob("*/*.json")
+    run.write_text(spoil(run.read_text("utf-8")), "utf-8")
+    code, output = project.mkdocs("build", "--strict")
+    assert code == 0, output
+    assert "42" in project.html("labs/one")
+    assert "43" not in BeautifulSoup(project.html("labs/one"), "html.parser").select_one(".vg-output").get_text()

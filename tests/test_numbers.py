@@ -2,7 +2,7 @@
 
 import pytest
 
-from vgdocs.numbers import Formatted, fill, format_number
+from vgdocs.numbers import Formatted, count, fill, format_number
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,7 @@ class TestFill:
             fill("{width}", NUMBERS)
         with pytest.raises(ValueError, match="isn't a number format"):
             fill("{last:huge}", NUMBERS)
+
+
+def test_one_is_no_plural():
+    assert [count(n, "claim") for n in (0, 1, 2)] == ["0 claims", "1 claim", "2 claims"]

@@ -103,4 +103,4 @@ def test_a_shard_that_is_none(project, shard):
 def test_more_machines_than_figures(project, monkeypatch, tmp_path):
     monkeypatch.setenv("VGDOCS_STORE", str(tmp_path / "idle"))
     code, output = call(project, "run", "--shard", "8/8")
-    assert (code, output) == (1, "The share 8/8 is empty: there are 7 figures, so as many shares are enough\n")
+    assert (code, output) == (1, "The share 8/8 is empty: 7 figures can be split into 7 shares at most\n")

@@ -107,10 +107,11 @@ def test_a_page_that_was_not_built(site):
 
 def test_a_site_without_numbers(site):
     (site.folder / "numbers.json").write_text("{}")
-    assert site.check() == ["numbers.json can't be read: KeyError('figures')"]
+    (line,) = site.check()
+    assert "numbers.json can't be read: KeyError('figures')" in line
     (site.folder / "numbers.json").unlink()
     (line,) = site.check()
-    assert line.startswith("numbers.json can't be read: FileNotFoundError")
+    assert line.startswith(f"{site.folder} is no built site (numbers.json can't be read: FileNotFoundError")
 
 
 def test_a_site_whose_numbers_are_of_another_build(site):
@@ -125,3 +126,29 @@ def test_a_site_whose_numbers_are_of_another_build(site):
         f"docs/{page}.md: halving.last is 0.0009765625 on the page and 0.25 in numbers.json"
         for page in ("part/page", "numbers")
     }
+
+
+def test_a_folder_that_is_no_site_is_told(built, tmp_path):
+    (problem,) = check(tmp_path, built.docs, site_scanner(built.root))
+    assert f"{tmp_path} is no built site" in problem
+
+
+def test_a_project_without_pages_is_told(site, built, tmp_path):
+    (problem,) = check(site.folder, tmp_path / "docs", site_scanner(built.root))
+    assert f"no page (*.md) lies below {tmp_path / 'docs'}" in problem
+
+
+def test_the_pages_are_looked_for_where_mkdocs_yml_says(make_project, tmp_path):
+    project = make_project(tmp_path)
+    project.script()
+    project.page("index", "# Home\n\nIt is [[halving.last]].\n")
+    project.docs.rename(project.root / "text")
+    config = project.root / "mkdocs.yml"
+    config.write_text(f"{config.read_text('utf-8')}\ndocs_dir: text\n", "utf-8")
+    assert project.mkdocs("build", "--strict")[0] == 0
+    scanner = site_scanner(project.root)
+    assert check(project.site, project.root / scanner.docs, scanner) == []
+    (project.root / "text/index.md").write_text("# Home\n\nIt is [[halving.last]] and [[halving.lst]].\n", "utf-8")
+    code, output = project.mkdocs("build")
+    assert code == 1
+    assert "text/index.md:3: halving measures no number 'lst'" in output

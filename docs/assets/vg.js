@@ -287,6 +287,9 @@
   function name() {
     // buttons on code, each in a navigation of its own
     for (const buttons of document.querySelectorAll(".md-code__nav")) buttons.role = "none";
+    // the button of the versions, whose name leaves out what it reads
+    const version = document.querySelector(".md-version__current"), read = version?.textContent.trim();
+    if (read && !version.ariaLabel.includes(read)) version.ariaLabel = `${read}: ${version.ariaLabel}`;
     // a section with a page of its own is labelled by an icon
     for (const label of document.querySelectorAll(".md-nav__container > label")) {
       const section = document.querySelector(`nav[aria-labelledby=${label.id}]`);
@@ -295,6 +298,10 @@
       section.removeAttribute("aria-labelledby");
     }
   }
+
+  // the versions arrive when they are loaded, after the page
+  const header = document.querySelector(".md-header");
+  if (header) new MutationObserver(name).observe(header, { childList: true, subtree: true });
 
   /** Takes in what is new on the page and lets go of what has left it; once more changes nothing. */
   function mount() {

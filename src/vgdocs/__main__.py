@@ -14,7 +14,7 @@ try:
     from vgdocs.explore_cli import explore
     from vgdocs.figure import SettingError, find
     from vgdocs.library import CitationError, Library
-    from vgdocs.numbers import fill
+    from vgdocs.numbers import count, fill
     from vgdocs.progress import bar
     from vgdocs.report import report, site_scanner
     from vgdocs.runner import share
@@ -222,7 +222,8 @@ def check(library: Library, site: Path) -> None:
     """Hold a built site to its sources: every figure and number is there, nothing is left over."""
     from vgdocs import site_check
 
-    found = site_check.check(site, library.root / "docs", site_scanner(library.root))
+    scanner = site_scanner(library.root)
+    found = site_check.check(site, library.root / scanner.docs, scanner)
     if found:
         raise Failed("\n".join(found))
     click.echo(f"{site}: every figure and number is where its page cites it")
@@ -244,8 +245,8 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
         known = _accepted(library)["figures"]
         shared = share(chosen, *shard, {name: figure.get("seconds", 1.0) for name, figure in known.items()})
         if not shared and chosen:
-            count = "is 1 figure" if len(chosen) == 1 else f"are {len(chosen)} figures"
-            raise Failed(f"The share {shard[0]}/{shard[1]} is empty: there {count}, so as many shares are enough")
+            most = f"{count(len(chosen), 'figure')} can be split into {count(len(chosen), 'share')} at most"
+            raise Failed(f"The share {shard[0]}/{shard[1]} is empty: {most}")
         chosen = shared
     return chosen
 
@@ -286,8 +287,7 @@ def _total(library: Library) -> str:
     entries = [entry for entry in library.entries.values() if entry.record]
     claims = sum(len(entry.figure.claims) for entry in entries if entry.figure)
     failed = sum(len(entry.failed) for entry in entries)
-    figures = "1 figure" if len(entries) == 1 else f"{len(entries)} figures"
-    return f"{figures}, {'1 claim' if claims == 1 else f'{claims} claims'}, {failed} failed"
+    return f"{count(len(entries), 'figure')}, {count(claims, 'claim')}, {failed} failed"
 
 
 def _echo_times(times: dict[str, float]) -> None:

@@ -29,15 +29,16 @@ BLOCK = re.compile(r"^(?P<head>[ \t]*/{3,}[ \t]*figure[ \t]*\|[ \t]*)(?P<figure>
 class Citation:
     """One place in a page that shows a figure (`number` is None) or cites a number."""
 
-    page: str  # relative to docs/, with forward slashes
+    page: str  # relative to the folder of the pages, with forward slashes
     line: int
     figure: str
     number: str | None
     text: str  # the marker as written
+    docs: str = "docs"  # the folder of the pages, as mkdocs.yml names it
 
     @property
     def place(self) -> str:
-        return f"docs/{self.page}:{self.line}"
+        return f"{self.docs}/{self.page}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,18 @@ class Scanner:
     """Finds citations with the Markdown extensions that the site uses."""
 
     extensions: list[str] = field(default_factory=list)
+    docs: str = "docs"  # the folder of the pages, relative to mkdocs.yml
 
     @classmethod
     def of_site(cls, config: Path) -> Scanner:
-        """Take the names of the extensions from mkdocs.yml; their options don't matter here."""
+        """Take docs_dir and the names of the extensions from mkdocs.yml; their options don't matter here."""
         content = yaml.load(config.read_text(encoding="utf-8"), Loader=_TolerantLoader) or {}
         names = []
         for item in content.get("markdown_extensions", []):
             name = item if isinstance(item, str) else next(iter(item))
             if not name.startswith("vgdocs"):
                 names.append(name)
-        return cls(names)
+        return cls(names, content.get("docs_dir") or "docs")
 
     def scan(self, text: str, page: str) -> list[Citation]:
         """The citations of one page's source, front matter included in the line count."""
@@ -78,7 +80,7 @@ class Scanner:
             is_block = "head" in parts
             number = None if is_block else parts["number"] or ""
             written = match[0].strip() if is_block else match[0]
-            candidates.append(Citation(page, line, parts["figure"], number, written))
+            candidates.append(Citation(page, line, parts["figure"], number, written, self.docs))
             serial = len(candidates) - 1
             return f"{parts['head']}@{serial}" if is_block else f"[[@{serial}]]"
 

@@ -15,7 +15,7 @@ from pygments.lexers import PythonLexer
 from vgdocs import drift
 from vgdocs.figure import Claim
 from vgdocs.library import CitationError, Entry
-from vgdocs.numbers import fill, format_number
+from vgdocs.numbers import count, fill, format_number
 from vgdocs.record import lookup
 
 SLOWEST = 8  # figures that the table of times names
@@ -73,7 +73,7 @@ def meta(entry: Entry, highlighted: Callable[[str], str], later: Callable[[str],
     assert entry.record
     claims = [(claim, entry.verdict(claim)) for claim in entry.figure.claims]
     items = "".join(_claim_item(claim, entry) for claim, _ in claims)
-    one = "1 claim" if len(claims) == 1 else f"{len(claims)} claims"
+    one = count(len(claims), "claim")
     judged = all(verdict for _, verdict in claims)
     summary = f"{one} checked by this build" if judged else f"{one}, not checked by this build"
     buttons = "".join(

@@ -30,10 +30,12 @@ from vgdocs import notebook, search, stylesheet
 from vgdocs.figure import FigureError, SettingError
 from vgdocs.library import Library
 from vgdocs.markdown import Context
+from vgdocs.numbers import count
 from vgdocs.posters import PosterError
 from vgdocs.progress import bar
 from vgdocs.record import Record
 from vgdocs.report import report
+from vgdocs.store import StoreError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -64,6 +66,8 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self._signal = Path()
         self._server: LiveReloadServer | None = None
         self._watched: set[str] = set()
+        self._name = ""  # of the site, as text
+        self._runs = Path()  # of the labs, as mkdocs-jupyter keeps them
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         if command == "gh-deploy":
@@ -94,6 +98,10 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         # in the site's folder, which can be written to even where the store can't; a build leaves dot files alone
         self._signal = Path(config.site_dir) / ".measured"
         self._prepare_labs(config)
+        self._name = config.site_name
+        for name in ("site_name", "site_description", "site_author"):
+            if config[name]:
+                config[name] = escape(config[name])
         return config
 
     def on_serve(self, server: LiveReloadServer, /, *, config: MkDocsConfig, builder: Any) -> LiveReloadServer:
@@ -142,6 +150,9 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     def on_page_markdown(self, markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
         assert self.context
         self.context.page = page.file.src_uri
+        for name in ("title", "description"):  # which themes write as they stand
+            if isinstance(page.meta.get(name), str):
+                page.meta[name] = escape(page.meta[name])
         return markdown
 
     @event_priority(-50)  # after mkdocstrings has written its stylesheet
@@ -186,14 +197,15 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         target.write_text(json.dumps(summary, indent=1, ensure_ascii=False), "utf-8")
         # the search plugin, which stands before this one in mkdocs.yml, has written it by now
         search.extend(Path(config.site_dir) / "search/search_index.json", self._shown, summary)
-        for name, picture in self.context.posters.cards(self._cards, config.site_name).items():
+        for name, picture in self.context.posters.cards(self._cards, self._name).items():
             card = Path(config.site_dir) / CARD.format(name)
             card.parent.mkdir(parents=True, exist_ok=True)
             card.write_bytes(picture)
+        self._seal_labs()
         paragraphs = report(self.context.library, self.context.problems)
         if not paragraphs:
             return
-        text = f"{_count(len(paragraphs), 'problem')} in figures and pages\n\n" + "\n\n".join(paragraphs)
+        text = f"{count(len(paragraphs), 'problem')} in figures and pages\n\n" + "\n\n".join(paragraphs)
         if not self.serving:
             raise PluginError(text)
         _complain(text)
@@ -225,7 +237,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
     def _start_measuring(self, waiting: list[str]) -> None:
         if waiting:
-            log.info("measuring %s in the background: %s", _count(len(waiting), "figure"), ", ".join(waiting))
+            log.info("measuring %s in the background: %s", count(len(waiting), "figure"), ", ".join(waiting))
         self._measuring = True
         self._measured.clear()
         self._taken.clear()
@@ -271,7 +283,18 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         digest = hashlib.sha256()
         for path in sorted(Path(__file__).parent.rglob("*.py")):
             digest.update(path.read_bytes())
-        jupyter.config["cache_dir"] = str(folder / "labs" / digest.hexdigest()[:16])
+        self._runs = folder / "labs" / digest.hexdigest()[:16]
+        jupyter.config["cache_dir"] = str(self._runs)
+        for run in self._runs.glob("*.json"):  # what isn't as a build left it is made again
+            if self.context.library.store.read_text(run.with_suffix(".whole")) != _digest(run):
+                run.unlink()
+
+    def _seal_labs(self) -> None:
+        """Note what the labs' runs are, to know them by."""
+        assert self.context
+        with contextlib.suppress(StoreError):
+            for run in self._runs.glob("*.json"):
+                self.context.library.store.write_text(run.with_suffix(".whole"), _digest(run), "a lab's run")
 
     def _guard(self, page: Page) -> None:
         """Finish a lab's page, and make one that fails a problem in the summary and a box in its page."""
@@ -294,7 +317,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
             try:
                 render(config, files)
                 html = labs.slim(page.content or "")
-                page.meta.setdefault("description", labs.describe(html))
+                page.meta.setdefault("description", escape(labs.describe(html)))
                 html = labs.typeset(html, context.report)
                 html = labs.link(html, page.file.src_uri, resolve, context.report)
                 plots = {f"{context.page}, plot {i}": plot for i, plot in enumerate(labs.plots(html), 1)}
@@ -315,10 +338,10 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         page.render = guarded  # type: ignore[method-assign]
 
 
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _complain(text: str) -> None:
     """Tell an error without ending the server: under `strict`, mkdocs counts what is logged and stops."""
     click.secho(f"ERROR    -  {text}\n", fg="red", err=True)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -46,6 +46,11 @@ def format_number(value: Number, spec: str = "") -> Formatted:
     return Formatted(f"{lead}10<sup>{power.replace('-', '−')}</sup>", f"{lead}10{power.translate(SUPERSCRIPTS)}")
 
 
+def count(number: int, noun: str) -> str:
+    """A count with its noun: 1 claim, 2 claims."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def fill(template: str, numbers: Mapping[str, Number], show: Callable[[str, Formatted], str] | None = None) -> str:
     """Put measured numbers into a sentence: `{name:spec}` becomes the formatted value.
 

@@ -73,7 +73,8 @@ class Asserted(pytest.Item):
 
             stash, root = self.config.stash, self.config.rootpath
             if CITATIONS not in stash:
-                stash[CITATIONS] = site_scanner(root).scan_folder(root / "docs")
+                scanner = site_scanner(root)
+                stash[CITATIONS] = scanner.scan_folder(root / scanner.docs)
             raise ClaimError(failed_claim(entry, self.claim, verdict, stash[CITATIONS]))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

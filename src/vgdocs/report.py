@@ -16,14 +16,17 @@ MAX_ITEMS = 6  # of a series, when a failed claim shows what it read
 
 def report(library: Library, problems: Iterable[Problem] = ()) -> list[str]:
     """One paragraph for each script that failed, claim that doesn't hold and citation that can't be resolved."""
-    docs, scanner = library.root / "docs", site_scanner(library.root)
+    scanner = site_scanner(library.root)
+    docs = library.root / scanner.docs
     paragraphs = [str(entry.error) for entry in library.entries.values() if entry.error]
     failed = [(entry, claim, verdict) for entry in library.entries.values() for claim, verdict in entry.failed]
     citations = scanner.scan_folder(docs) if failed else []
     paragraphs += [failed_claim(entry, claim, verdict, citations) for entry, claim, verdict in failed]
     for problem in dict.fromkeys(problems):
         lines = locate(problem, docs, scanner)
-        places = ", ".join(f"docs/{problem.page}:{line}" for line in lines) or f"docs/{problem.page}"
+        places = (
+            ", ".join(f"{scanner.docs}/{problem.page}:{line}" for line in lines) or f"{scanner.docs}/{problem.page}"
+        )
         paragraphs.append(f"{places}: {problem.message}")
     return paragraphs
 

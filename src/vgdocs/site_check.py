@@ -28,7 +28,10 @@ def check(site: Path, docs: Path, scanner: Scanner) -> list[str]:
     try:
         known = json.loads((site / "numbers.json").read_text(encoding="utf-8"))["figures"]
     except (OSError, ValueError, KeyError) as error:
-        return [f"numbers.json can't be read: {error!r}"]
+        why = f"numbers.json can't be read: {error!r}"
+        return [f"{site} is no built site ({why}); `mkdocs build` makes one"]
+    if not any(pages(docs)):
+        return [f"there is nothing to hold {site} to: no page (*.md) lies below {docs}"]
     found = [
         f"numbers.json: the claim {claim['name']} of {name} failed"
         for name, figure in known.items()
@@ -42,10 +45,10 @@ def check(site: Path, docs: Path, scanner: Scanner) -> list[str]:
         html = _html(site, page)
         if html is None:
             if page in cited:
-                found.append(f"docs/{page} wasn't built")
+                found.append(f"{scanner.docs}/{page} wasn't built")
             continue
         soup = BeautifulSoup(html.read_text(encoding="utf-8"), "html.parser")
-        found += [f"docs/{page}: {problem}" for problem in _check_page(soup, cited.get(page, []), known)]
+        found += [f"{scanner.docs}/{page}: {problem}" for problem in _check_page(soup, cited.get(page, []), known)]
     return found
 
 

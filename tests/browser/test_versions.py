@@ -41,6 +41,17 @@ def test_switching_keeps_the_page(deployed, visit):
         assert not visitor.page.locator(BANNER).is_visible()
 
 
+def test_the_button_is_named_by_what_it_reads(deployed, visit):
+    """WCAG 2.5.3: whoever speaks to the page says what stands there."""
+    with visit() as visitor:
+        visitor.open(deployed.at(""))
+        button = visitor.page.locator(".md-version__current")
+        button.wait_for()
+        named = button.get_attribute("aria-label")
+        assert button.inner_text().strip() in named
+        assert "version" in named
+
+
 def test_the_banner_leads_to_the_latest(deployed, visit):
     page = next(page for page in deployed.pages(OLD) if page.count("/") > 1)
     with visit() as visitor:
