@@ -1,26 +1,33 @@
-"""Training mends the gradient of a shallow sigmoid network within twenty epochs and never moves that of a deep one.
+"""Training mends the gradient of a shallow sigmoid network within a few epochs and never moves that of a deep one.
 
-Classifiers of digits with 3 or 24 hidden layers of 64 units, 20 epochs of Adam at 0.001. Before training and after each
-epoch: the norm of the loss's gradient with respect to the pre-activations of the first hidden layer, over that of the
-last one. What vanishes at initialisation need not stay small (Glorot & Bengio 2010, section 4.3, saw the decline of the
+Classifiers of digits with 3 or 24 hidden layers of 64 units, trained by Adam and by gradient descent at five learning
+rates each, in batches of 32. Before training and after each epoch: the norm of the loss's gradient with respect to the
+pre-activations of the first hidden layer, over that of the last one. Drawn is the rate that ends with the best
+accuracy. What vanishes at initialisation need not stay small (Glorot & Bengio 2010, section 4.3, saw the decline of the
 back-propagated gradient turn round quickly), as long as there is enough of it to start learning at all.
+
+Not drawn: how far the first layer's weights get, over their norm, with 5 layers of sigmoids and PyTorch's weights.
 """
 
-from itertools import pairwise
+import math
 
 import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vgdocs.experiments import band, band_traces, derive_seeds, digits, train
+from vgdocs.experiments import Stack, band, band_traces, derive_seeds, digits, train
 from vgdocs.gradients import norms_of_gradients, ratio
 
 SEED = 0
-REPLICAS = 3  # networks of each kind
+REPLICAS = 3  # networks of each kind, at each learning rate
 WIDTH = 64  # units in a layer, and pixels
-EPOCHS = 20
-RATE = 1e-3  # Adam's learning rate
+IMAGES = 256  # on which the gradient is taken
+SWEEP = {
+    "rates": {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], "sgd": [0.03, 0.1, 0.3, 1.0, 3.0]},
+    "epochs": 6,
+    "batch_size": 32,
+}
 
 KINDS = {  # name, activation, init, hidden layers
     "sigmoid_3": ("sigmoid, 3 layers", nn.Sigmoid, nn.init.xavier_normal_, 3),
@@ -29,12 +36,16 @@ KINDS = {  # name, activation, init, hidden layers
     "relu_24": ("ReLU, 24 layers", nn.ReLU, nn.init.kaiming_normal_, 24),
 }
 ROLES = {"sigmoid_24": "vanishing", "relu_24": "healthy"}
-TOLERANCE = {"start": 0.01, "end": 0.8}
+TOLERANCE = {"start": 0.01, "end": 0.8, "largest": 0.8, "moved": 0.4, "accuracy": 0.4}
 WIDER = {
     "start.sigmoid_24": (8.0, "a product over 23 layers of finite width"),
     "start.relu_24": (8.0, "a product over 23 layers of finite width"),
     "end.sigmoid_3": (3.0, "trained networks"),
-    "end.relu_3": (3.0, "trained networks"),
+    "end.relu_3": (5.0, "trained networks, of whichever rate is the best"),
+    "largest": (50.0, "a product over 23 layers of finite width, and the largest of thirty"),
+    "moved.sgd": (8.0, "the largest of fifteen"),
+    "moved.adam": (3.0, "the largest of fifteen"),
+    "accuracy.adam": (2.5, "the largest of fifteen half-trained networks"),
     "end.sigmoid_24": (8.0, "a product over 23 layers of finite width"),
     "end.relu_24": (20.0, "trained networks of 24 layers"),
 }
@@ -52,37 +63,80 @@ def build(activation: type[nn.Module], init, depth: int) -> nn.Sequential:
 
 
 def gradient_ratio(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> float:
-    """Gradient norm w.r.t. the first hidden layer's pre-activations over the last one's."""
+    """Gradient norm w.r.t. the first hidden layer's pre-activations over the last one's; NaN after a blow-up."""
     z, h = [], x
     for layer in model:
         h = layer(h)
         if isinstance(layer, nn.Linear):
             z.append(h)  # (images, WIDTH), in the end the logits
-    return ratio(norms_of_gradients(F.cross_entropy(h, y), z[:-1]))
+    norms = norms_of_gradients(F.cross_entropy(h, y), z[:-1])
+    return ratio(norms) if all(0 < norm < math.inf for norm in norms) else math.nan
+
+
+def trained(kind: str, seeds: list[int], optimiser: str, rates: list[float]) -> list[tuple[float, list[list[float]]]]:
+    """For each rate the median accuracy at the end and each network's ratios, before training and after each epoch."""
+    _, activation, init, depth = KINDS[kind]
+    data, networks = digits(), []
+    for s in [s for _ in rates for s in seeds]:
+        torch.manual_seed(s)
+        networks.append(build(activation, init, depth))
+    stack, history = Stack(networks), []
+
+    def look(*_) -> None:
+        history.append([gradient_ratio(network, data[0][:IMAGES], data[1][:IMAGES]) for network in networks])
+
+    look()
+    run = train(
+        stack,
+        data,
+        lr=[rate for rate in rates for _ in seeds],
+        optimiser=optimiser,
+        generator=torch.Generator().manual_seed(seeds[0]),
+        on_epoch=look,
+        epochs=SWEEP["epochs"],
+        batch_size=SWEEP["batch_size"],
+    )
+    of_network = list(zip(*history, strict=True))
+    parts = [slice(i, i + len(seeds)) for i in range(0, len(networks), len(seeds))]
+    return [(band(run["test_accuracy"][part])["median"], of_network[part]) for part in parts]
+
+
+def moved(seeds: list[int], optimiser: str, rates: list[float]) -> tuple[float, float]:
+    """How far the first of five layers moves in training, over its norm, and the accuracy; largest over the rates."""
+    networks = []
+    for s in [s for _ in rates for s in seeds]:
+        torch.manual_seed(s)
+        hidden = [module for _ in range(5) for module in (nn.Linear(WIDTH, WIDTH), nn.Sigmoid())]
+        networks.append(nn.Sequential(*hidden, nn.Linear(WIDTH, 10)))
+    before = [network[0].weight.detach().clone() for network in networks]
+    run = train(
+        Stack(networks),
+        digits(),
+        lr=[rate for rate in rates for _ in seeds],
+        optimiser=optimiser,
+        generator=torch.Generator().manual_seed(seeds[0]),
+        epochs=SWEEP["epochs"],
+        batch_size=SWEEP["batch_size"],
+    )
+    steps = [(network[0].weight.detach() - W).norm() / W.norm() for network, W in zip(networks, before, strict=True)]
+    return float(max(steps)), max(run["test_accuracy"])
 
 
 def measure(seed: int = SEED) -> dict:
-    """The gradient's ratio before training and after each epoch."""
-    data = digits()
-    x, y = data[0], data[1]
-    m = {"epochs": list(range(EPOCHS + 1)), "ratio": {}, "start": {}, "end": {}}
-    for kind, (_, activation, init, depth) in KINDS.items():
-        histories = []
-        for s in derive_seeds(seed, REPLICAS):
-            torch.manual_seed(s)
-            model = build(activation, init, depth)
-            history = [gradient_ratio(model, x, y)]
-            train(
-                model,
-                data,
-                epochs=EPOCHS,
-                lr=RATE,
-                generator=torch.Generator().manual_seed(s),
-                on_epoch=lambda *_, model=model, history=history: history.append(gradient_ratio(model, x, y)),
-            )
-            histories.append(history)
+    """The gradient's ratio before training and after each epoch, at the best rate; its largest at any rate."""
+    m = {"epochs": list(range(SWEEP["epochs"] + 1)), "ratio": {}, "start": {}, "end": {}}
+    for kind in KINDS:
+        runs = []
+        for optimiser, rates in SWEEP["rates"].items():
+            runs += trained(kind, derive_seeds(seed, REPLICAS), optimiser, rates)
+        _, histories = max(runs, key=lambda run: run[0])
         m["ratio"][kind] = band(histories)
         m["start"][kind], m["end"][kind] = m["ratio"][kind]["median"][0], m["ratio"][kind]["median"][-1]
+        if kind == "sigmoid_24":
+            m["largest"] = max(ratio for _, histories in runs for history in histories for ratio in history)
+    m["moved"], m["accuracy"] = {}, {}
+    for optimiser, rates in SWEEP["rates"].items():
+        m["moved"][optimiser], m["accuracy"][optimiser] = moved(derive_seeds(seed, REPLICAS), optimiser, rates)
     return m
 
 
@@ -97,28 +151,37 @@ def draw(m: dict) -> go.Figure:
 
 def claim_a_shallow_sigmoid_network_mends_itself(m):
     """In 3 sigmoid layers the first one gets {start.sigmoid_3:.2f} of the last one's gradient before training, and
-    {end.sigmoid_3:.1f} times the last one's after 20 epochs; with ReLU {start.relu_3:.1f} and {end.relu_3:.1f}
+    {end.sigmoid_3:.1f} times the last one's after 6 epochs; with ReLU {start.relu_3:.1f} and {end.relu_3:.1f}
     times."""
     assert 0.04 < m["start"]["sigmoid_3"] < 0.06
-    assert 0.7 < m["end"]["sigmoid_3"] < 2
+    assert 0.7 < m["end"]["sigmoid_3"] < 3.5
     assert 0.8 < m["start"]["relu_3"] < 1.3
-    assert 2 < m["end"]["relu_3"] < 7
+    assert 1.1 < m["end"]["relu_3"] < 7
     sigmoid = m["ratio"]["sigmoid_3"]
-    assert all(later > earlier for earlier, later in pairwise(sigmoid["median"]))
-    assert sigmoid["lo"][-1] > 10 * sigmoid["hi"][0]
+    assert sigmoid["lo"][-1] > 5 * sigmoid["hi"][0]
 
 
 def claim_a_deep_one_never_starts(m):
-    """In 24 sigmoid layers {start.sigmoid_24:.0e} of the gradient arrives before training and {end.sigmoid_24:.0e}
-    after: without a gradient there is no training that could mend it."""
+    """In 24 sigmoid layers {start.sigmoid_24:.0e} of the gradient arrives before training, and at none of ten learning
+    rates ever more than {largest:.0e}: without a gradient there is no training that could mend it."""
     assert 5e-16 < m["start"]["sigmoid_24"] < 2e-14
-    assert 3e-16 < m["end"]["sigmoid_24"] < 1e-14
-    assert max(m["ratio"]["sigmoid_24"]["hi"]) < 1e-13
+    assert m["start"]["sigmoid_24"] < m["largest"] < 3e-13
+    assert m["end"]["sigmoid_24"] <= m["largest"]
 
 
 def claim_a_deep_relu_network_drifts_the_other_way(m):
     """24 ReLU layers with He's weights start at {start.relu_24:.1f} and have come to {end.relu_24:.0f}: in training the
     first layers' gradient becomes the larger one."""
     assert 0.3 < m["start"]["relu_24"] < 3
-    assert 6 < m["end"]["relu_24"] < 130
+    assert 3 < m["end"]["relu_24"] < 130
     assert m["ratio"]["relu_24"]["lo"][-1] > 2
+
+
+def claim_five_layers_stand_still_under_gradient_descent(m):
+    """By gradient descent the first of 5 sigmoid layers with PyTorch's weights moves by at most {moved.sgd:.0%} of its
+    norm in 6 epochs, at any of five learning rates, and the best network is at {accuracy.sgd:.2f}. By Adam it moves by
+    up to {moved.adam:.0f} times its norm, and the best is at {accuracy.adam:.2f}."""
+    assert 0.003 < m["moved"]["sgd"] < 0.1
+    assert 0.07 < m["accuracy"]["sgd"] < 0.15
+    assert 2 < m["moved"]["adam"] < 12
+    assert 0.25 < m["accuracy"]["adam"] < 1

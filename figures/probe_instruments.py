@@ -24,6 +24,7 @@ REPLICAS = 5  # networks of each kind
 DEPTH, WIDTH, BATCH = 16, 64, 256
 RATE, TIMID_RATE = 1e-3, 1e-7  # Adam's learning rate
 RASH_RATE, RASH_STEPS = 0.03, 10  # what kills units
+SWEEP = {"reason": "ten steps too large are taken to kill units, and no claim compares how networks train"}
 NAMES = {
     "healthy": "healthy",
     "sigmoid": "sigmoid",

@@ -43,6 +43,7 @@ MAY_IMPORT = {
 MAY_IMPORT_OF_VGDOCS = {"gradients", "theory", "experiments", "explore", "explore_grid"}
 
 TRAINERS = {"train", "sweep", "Stack"}  # of vgdocs.experiments
+IN_PLACE = {"add_", "sub_", "addcmul_", "addcdiv_", "copy_"}
 
 # Each module imports from lines above its own only.
 LAYERS = [
@@ -218,23 +219,21 @@ class TestFigures:
 
 
 def trains(tree: ast.AST) -> bool:
-    """Whether a script moves weights: by the shared loop, by an optimiser of torch, or by hand, with `-=`."""
+    """Whether a script moves weights: by the shared loop, by an optimiser of torch, or by hand under no_grad."""
 
-    def names(node: ast.ImportFrom) -> set[str]:
-        return {alias.name for alias in node.names}
+    def moves(node: ast.AST) -> bool:
+        match node:
+            case ast.ImportFrom(module="vgdocs.experiments", names=names):
+                return bool({alias.name for alias in names} & TRAINERS)
+            case ast.ImportFrom(module="torch.optim") | ast.Attribute(attr="optim"):
+                return True
+            case ast.Attribute(value=ast.Name(id="experiments"), attr=name):
+                return name in TRAINERS
+            case ast.With(items=items) if any("no_grad" in ast.unparse(item) for item in items):
+                return any(isinstance(n, ast.AugAssign) or getattr(n, "attr", "") in IN_PLACE for n in ast.walk(node))
+        return False
 
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch.optim"):
-            return True
-        if isinstance(node, ast.ImportFrom) and node.module == "vgdocs.experiments" and names(node) & TRAINERS:
-            return True
-        if isinstance(node, ast.Attribute) and node.attr in {"optim", "sub_", "addcdiv_"} | TRAINERS - {"train"}:
-            return True
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "experiments.train":  # any network has a .train()
-            return True
-        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Sub):
-            return True
-    return False
+    return any(moves(node) for node in ast.walk(tree))
 
 
 def what_is_missing(sweep: dict) -> list[str]:
@@ -269,8 +268,10 @@ def test_a_figure_that_trains_says_what_it_swept(name):
         ("from vgdocs import experiments\nexperiments.sweep(build)", True),
         ("adam = torch.optim.Adam(p)", True),
         ("from torch.optim import Adam", True),
-        ("for p in weights:\n    p -= 0.1 * p.grad", True),
-        ("p.sub_(0.1 * p.grad)", True),
+        ("with torch.no_grad():\n    for p in weights:\n        p -= 0.1 * p.grad", True),
+        ("with torch.no_grad():\n    p.sub_(0.1 * p.grad)", True),
+        ("with torch.no_grad():\n    h = model(x)", False),
+        ("size -= mean**2", False),
         ("from vgdocs.experiments import band, weight\nmodel.train()\ng = torch.autograd.grad(loss, z)", False),
     ],
 )

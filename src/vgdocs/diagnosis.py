@@ -302,7 +302,10 @@ def exploding(e: _Evidence) -> Finding | None:
             f"There are {e.batchnorms} batch normalisations and {joins or 'no'} skip connections; each normalisation "
             f"with a ReLU multiplies the gradient by about {theory.batchnorm_relu_rate():.2f} (Yang et al. 2019)."
         )
-        remedy = "skip connections around the normalised layers, or He's initialisation and no normalisation"
+        remedy = (
+            "first look again after fifty steps: with a larger learning rate it may be gone; if not, skip connections "
+            "around the normalised layers, or He's initialisation and no normalisation"
+        )
         return found("batch normalisation", because, remedy, "solutions/normalisation.md")
     if joins >= MANY and joins >= len(e.hidden) / 8:
         because = (
