@@ -27,11 +27,11 @@ GAIN = 1.3  # factor on He's weights
 CLIP = 1.0  # largest norm of the gradient, over all weights
 SWEEP = {
     "rates": {"sgd": [1e-4, 1e-3, 0.01, 0.1, 1.0], "adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
-    "epochs": 10,
+    "epochs": 6,
     "batch_size": 32,
 }
 LR = 0.1  # SGD's rate in the lower panel
-LOGGED = [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45, 70, 100, 150, 220, 320, 440]  # steps, of 32 digits each
+LOGGED = [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45, 70, 100, 150, 220, 270]  # steps, of 32 digits each
 ARMS = {"free": None, "clipped": CLIP}
 NAMES = {"sgd": "SGD", "adam": "Adam"}
 WIDER = {"gradient_at_start": (5.0, "random networks of this depth and width differ by that much")}
