@@ -9,6 +9,9 @@ PyTorch's default weight variance 1/(3 width), no biases and random inputs:
 Attention trades the exponential for a dilution, about sqrt(1/3 (1 + 1/9)) / T a position: 1/T is the mean
 weight, 1/3 the squared norm of V's transpose, 1/9 what the keys add. The path length is Vaswani et al. 2017,
 table 1; that it is the only reason to prefer attention is not what they say (section 4).
+
+The root in the softmax keeps it from saturating (section 3.2.1): with queries and keys of variance one the logits have
+variance one with it and variance `width` without it, and then a single position takes nearly all of the weight.
 """
 
 import math
@@ -24,12 +27,23 @@ REPLICAS = 30
 STEPS = 200  # positions, T
 WIDTH = 64  # of an input, of the hidden state
 EVERY = 4  # positions between two points drawn
+WIDE = 256  # of queries and keys whose softmax is watched
+DRAWS = 120  # of them
 
 
 def attention(x: torch.Tensor, g: torch.Generator) -> torch.Tensor:
     """The last position's output of one head; (T, width) -> (width,)."""
     q, k, v = (x @ weight(WIDTH, WIDTH, "pytorch", g).T for _ in "qkv")
     return torch.softmax(k @ q[-1] / math.sqrt(WIDTH), 0) @ v
+
+
+def logits_gradient(root: float, seed: int) -> float:
+    """||dL/dlogits|| of one softmax over T positions, queries and keys of variance one, their products over `root`."""
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = (torch.randn(n, WIDE, generator=g, dtype=torch.float64) for n in (1, STEPS, STEPS))
+    logits = (k @ q[0] / root).requires_grad_()  # (T,)
+    (gradient,) = torch.autograd.grad((torch.softmax(logits, 0) @ v)[0], logits)  # one component of the output
+    return float(gradient.norm())
 
 
 def rnn(x: torch.Tensor, g: torch.Generator) -> torch.Tensor:
@@ -51,6 +65,8 @@ def measure(seed: int = SEED) -> dict:
         for name, net in (("attention", attention), ("rnn", rnn)):
             (dx,) = torch.autograd.grad(net(x, g) @ (v / v.norm()), x)
             norms[name].append(dx.norm(dim=1).flip(0).tolist())  # from the last position back to the first
+    roots = {"scaled": math.sqrt(WIDE), "unscaled": 1.0}
+    logits = {name: [logits_gradient(root, s) for s in derive_seeds(seed, DRAWS)] for name, root in roots.items()}
     others = [n[1:] for n in norms["attention"]]  # the last position asks: it has its query's gradient too
     return {
         "back": list(range(1, STEPS, EVERY)),
@@ -61,6 +77,7 @@ def measure(seed: int = SEED) -> dict:
         "attention_share": sum(sum(n) for n in others) / REPLICAS / (STEPS - 1),
         "attention_theory": math.sqrt((1 + 1 / 9) / 3) / STEPS,
         "attention_spread": band([max(n) / min(n) for n in others])["median"],
+        "logits": {name: math.exp(sum(map(math.log, norms)) / DRAWS) for name, norms in logits.items()},
         "attention_older_half": band([sum(n[STEPS // 2 :]) / sum(n[: STEPS // 2 - 1]) for n in others])["median"],
     }
 
@@ -110,4 +127,14 @@ def claim_attention_dilutes_the_gradient(m):
     assert 4.8 < m["attention_spread"] < 9
 
 
-WIDER = {"rnn_oldest": (1e6, "199 factors, each known to a few per cent")}
+def claim_without_the_root_the_softmax_saturates(m):
+    """With queries and keys of 256 components the logits' gradient has a norm of {logits.scaled:.2f} with the root and,
+    over 120 draws, a geometric mean of {logits.unscaled:.0e} without."""
+    assert 0.08 < m["logits"]["scaled"] < 0.13
+    assert 3e-4 < m["logits"]["unscaled"] < 0.025
+
+
+WIDER = {
+    "rnn_oldest": (1e6, "199 factors, each known to a few per cent"),
+    "logits.unscaled": (15.0, "it is a matter of luck how close the second largest of 200 logits comes"),
+}

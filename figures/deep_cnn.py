@@ -1,15 +1,16 @@
 """In a plain convolutional net of 31 layers the first filters end their training exactly as they began.
 
-31 convolutions of 3 x 3 with 16 channels on the 8 x 8 digits, as PyTorch initialises them, two to a block
+31 convolutions of 3 x 3 with 8 channels on the 8 x 8 digits, as PyTorch initialises them, two to a block
 
     plain      h <-     conv(relu(conv(relu(h))))
     residual   h <- h + conv(relu(conv(relu(h))))
 
-and a linear layer, trained alike by SGD. Above, the gradient with respect to each layer's filters before
-training; below, how far training moves them, ||W - W_0|| / ||W_0||. PyTorch's default has a sixth of He's
-variance (Glorot & Bengio 2010, equation 15; He et al. 2015, section 2.2), so a plain layer passes on sqrt(1/6) of
-the gradient, and the padding's zeros cost another factor (1 + 2 cos(pi/9)) / 3 on images of 8 x 8. What reaches
-the first filters is lost to rounding when it is added to them.
+and a linear layer. Above, the gradient with respect to each layer's filters before training; below, how far an epoch
+of SGD moves them, ||W - W_0|| / ||W_0||, at a rate of 0.1, the best of SGD's for the residual nets. The accuracies are
+those of the best of ten settings. PyTorch's default has a sixth of He's variance (Glorot & Bengio 2010, equation 15;
+He et al. 2015, section 2.2), so a plain layer passes on sqrt(1/6) of the gradient, and the padding's zeros cost another
+factor (1 + 2 cos(pi/9)) / 3 on images of 8 x 8. What reaches the first filters is lost to rounding when it is added to
+them. The control: with He's variance the plain nets lose no more than the padding's factor.
 """
 
 import math
@@ -20,14 +21,20 @@ import torch.nn.functional as F
 from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
-from vgdocs import experiments, gradients
-from vgdocs.experiments import band, band_traces, derive_seeds
+from vgdocs import gradients
+from vgdocs.experiments import band, band_traces, best, derive_seeds, digits, sweep
 
 SEED = 0
 REPLICAS = 10  # networks of each kind whose gradient is measured
-TRAINED = 3  # of them, trained
-EPOCHS, LR = 5, 0.05
-BLOCKS, CHANNELS = 15, 16
+TRAINED = 3  # of them are trained at each learning rate
+SWEEP = {
+    "rates": {"sgd": [0.01, 0.03, 0.1, 0.3, 1.0], "adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
+    "epochs": 1,  # of SEEN / 16 steps, after which the residual nets have converged
+    "batch_size": 16,
+}
+SEEN = 960  # training images
+LR = 0.1  # SGD's rate in the lower panel
+BLOCKS, CHANNELS = 15, 8
 LAYERS = 2 * BLOCKS + 1  # convolutions
 IMAGES = 64  # for the gradient before training
 
@@ -35,12 +42,15 @@ IMAGES = 64  # for the gradient before training
 class Net(nn.Module):
     """Convolutions on (n, 64) digits, with `skip` 0 or 1 times the block's input added to its output."""
 
-    def __init__(self, skip: int, seed: int) -> None:
+    def __init__(self, skip: int, seed: int, he: bool = False) -> None:
         super().__init__()
         torch.manual_seed(seed)  # PyTorch's own initialisation takes no generator
         self.skip = skip
         sizes = [1] + [CHANNELS] * (LAYERS - 1)
         self.convs = nn.ModuleList(nn.Conv2d(size, CHANNELS, 3, padding=1) for size in sizes)
+        for conv in self.convs if he else []:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
         self.out = nn.Linear(64 * CHANNELS, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,32 +63,41 @@ class Net(nn.Module):
         return [conv.weight for conv in self.convs]
 
 
+def untrained(skip: int, seed: int, he: bool = False) -> list[float]:
+    """Norms of the gradient with respect to each layer's filters."""
+    x, y = (part[:IMAGES] for part in digits()[:2])
+    net = Net(skip, seed, he).double()
+    return gradients.norms_of_gradients(F.cross_entropy(net(x.double()), y), net.filters())
+
+
 def measure(seed: int = SEED) -> dict:
     """Gradient of each layer's filters before training; their movement and the accuracies after it."""
-    data = experiments.digits()
-    x, y = data[0][:IMAGES], data[1][:IMAGES]
+    x_train, y_train, *test = digits()
+    data = (x_train[:SEEN], y_train[:SEEN], *test)
     seeds = derive_seeds(seed, REPLICAS)
     m: dict = {"layer": list(range(1, LAYERS + 1)), "theory_rate": (1 + 2 * math.cos(math.pi / 9)) / 3 / math.sqrt(6)}
+    m["he"] = {"gradient": band([untrained(0, s, he=True) for s in seeds])}
+    m["he"]["rate"] = gradients.rate(m["he"]["gradient"]["median"], first=3)
     for kind, skip in {"plain": 0, "residual": 1}.items():
-        norms = []
-        for s in seeds:
-            net = Net(skip, s).double()
-            norms.append(gradients.norms_of_gradients(F.cross_entropy(net(x.double()), y), net.filters()))
-        moved, accuracies = [], []
-        for s in seeds[:TRAINED]:
-            net = Net(skip, s)
-            before = [W.clone() for W in net.filters()]
-            shuffle = torch.Generator().manual_seed(s)
-            run = experiments.train(net, data, epochs=EPOCHS, lr=LR, generator=shuffle, optimiser="sgd")
-            accuracies.append([run["train_accuracy"], run["test_accuracy"]])
-            moved.append([((W - B).norm() / B.norm()).item() for W, B in zip(net.filters(), before, strict=True)])
+        norms = [untrained(skip, s) for s in seeds]
+        nets: list[Net] = []  # those of the sweep, the rates of SGD first
+
+        def build(s: int, skip: int = skip, nets: list[Net] = nets) -> Net:
+            nets.append(Net(skip, s))
+            return nets[-1]
+
+        swept = sweep(build, data, seeds=seeds[:TRAINED], **SWEEP)
+        first = SWEEP["rates"]["sgd"].index(LR) * TRAINED
+        moved = []
+        for s, net in zip(seeds, nets[first : first + TRAINED], strict=False):
+            pairs = zip(net.filters(), Net(skip, s).filters(), strict=True)
+            moved.append([((W - before).norm() / before.norm()).item() for W, before in pairs])
         m[kind] = {
             "gradient": band(norms),
             "moved": band(moved),
             "first_moved": band([layers[0] for layers in moved])["median"],
-            "train_accuracy": band([a[0] for a in accuracies])["median"],
-            "test_accuracy": band([a[1] for a in accuracies])["median"],
-            "accuracies": accuracies,
+            "test_accuracy": best(swept),
+            "swept": swept,
             "first_over_last": band([gradients.ratio(n[1:]) for n in norms])["median"],  # layer 1 has other filters
         }
     m["plain"]["unmoved"] = sum(moved == 0 for moved in m["plain"]["moved"]["median"])
@@ -102,6 +121,7 @@ def draw(m: dict) -> go.Figure:
             row=2,
             col=1,
         )
+    fig.add_traces(band_traces(m["layer"], m["he"]["gradient"], "plain, He's scale"), rows=1, cols=1)
     last = m["plain"]["gradient"]["median"][-1]
     fig.add_scatter(
         x=m["layer"],
@@ -128,26 +148,33 @@ def claim_the_gradient_never_reaches_the_first_filters(m):
     assert 0.7 < m["residual"]["first_over_last"] < 1.3
 
 
+def claim_the_scale_is_what_it_lacks(m):
+    """With He's variance a plain layer passes {he.rate:.2f} of the gradient on; in theory only the padding costs
+    something, a factor of 0.96."""
+    assert math.isclose(m["he"]["rate"], math.sqrt(6) * m["theory_rate"], rel_tol=0.15)
+
+
 def claim_the_first_filters_do_not_move(m):
     """Training moves the plain net's first filters by {plain.first_moved:.0f}, and {plain.unmoved} of its layers not by
     one bit; it moves the residual net's by {residual.first_moved:.1f} of their norm."""
     assert m["plain"]["first_moved"] == 0
     assert m["plain"]["moved"]["hi"][0] == 0
     assert 8 <= m["plain"]["unmoved"] <= 20
-    assert all(value > 0.02 for value in m["residual"]["moved"]["lo"])
-    assert 0.06 < m["residual"]["first_moved"] < 0.5
+    assert all(value > 0.002 for value in m["residual"]["moved"]["lo"])
+    assert 0.14 < m["residual"]["first_moved"] < 1.3
 
 
 def claim_only_the_residual_net_learns(m):
-    """The plain net stays at {plain.test_accuracy:.2f}, the residual one reaches {residual.test_accuracy:.2f}."""
-    assert all(0.05 < a < 0.15 for pair in m["plain"]["accuracies"] for a in pair)
-    assert all(a > 0.7 for pair in m["residual"]["accuracies"] for a in pair)
-    for share in ("train_accuracy", "test_accuracy"):
-        assert 0.09 < m["plain"][share] < 0.12
-        assert 0.85 < m["residual"][share] <= 1
+    """At the best of five rates of SGD and five of Adam the plain net has {plain.test_accuracy:.2f}, the residual one
+    {residual.test_accuracy:.2f}."""
+    for swept in m["plain"]["swept"].values():
+        assert max(swept["hi"]) < 0.16
+    for key in ("lo", "median", "hi"):
+        assert 0.09 < m["plain"]["test_accuracy"][key] < 0.14
+        assert 0.8 < m["residual"]["test_accuracy"][key] <= 1
 
 
-TOLERANCE = {"residual.first_moved": 0.3, "residual.train_accuracy": 0.05, "residual.test_accuracy": 0.05}
+TOLERANCE = {"residual.first_moved": 0.3, "residual.test_accuracy": 0.05}
 WIDER = {
     "plain.unmoved": (2.0, "a count of layers at the edge of rounding"),
     "plain.first_over_last": (100.0, "29 factors that vary from net to net"),

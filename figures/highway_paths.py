@@ -26,6 +26,7 @@ SEED = 0
 REPLICAS = 10  # networks of each kind at initialisation
 TRAINED = 3  # of those with a norm, trained
 EPOCHS = 4
+SWEEP = {"reason": "training only brings a network into a trained state; no claim compares trainings"}
 BLOCKS = 54  # as in ResNet-110
 WIDTH = 32
 IMAGES = 64  # digits over which the gradient is taken

@@ -3,9 +3,10 @@
 The cell state follows c_t = f_t * c_{t-1} + i_t * g_t. With the gates held fixed (h detached) the gradient along the
 cell is the product of the forget gates, dc_T/dc_t = f_{t+1} * ... * f_T: this is the path that Hochreiter &
 Schmidhuber 1997 (section 3.2) kept at 1, before Gers et al. 2000 put a forget gate into it. A gate of bias b is open
-by about sigmoid(b), so that a bias of 0 halves the gradient at each step; the norm over all units falls somewhat more
-slowly, since units whose gates are open wider come to dominate it. The full gradient also runs from c through h into
-the next step's gates and back into c.
+by about sigmoid(b), so that a bias of 0 halves the gradient at each step. The typical unit keeps sigmoid(b)^T; the norm
+over all units falls more slowly, since units whose gates are open wider come to dominate it. The full gradient also
+runs from c through h into the next step's gates and back into c. Per step that adds little to the gate, but a hundred
+steps raise the sum to the power of a hundred.
 
 Everything is measured at initialisation, with PyTorch's default weights and random inputs. PyTorch adds two bias
 vectors: a forget bias b here means b in `bias_ih` and 0 in `bias_hh`.
@@ -106,6 +107,7 @@ def lstm(seed: int, bias: float | None) -> dict:
     return {
         "full": relative_norms(full),
         "cell": relative_norms(along_cell),
+        "unit": float(torch.stack(gates).prod(0).median()),
         "gate": float(torch.stack(gates).mean()),
         "error": max(errors),
     }
@@ -119,7 +121,8 @@ def measure(seed: int = SEED) -> dict:
         "relative_error": {},  # of the gradient along the cell against the product of gates, worst of each network
         "rate": {},  # factor on the full gradient's norm per time step going backward
         "left": {},  # full gradient after STEPS time steps, relative, median
-        "cell_left": {},  # the same along the cell alone
+        "cell_left": {},  # the same along the cell alone, as a norm over all units
+        "unit_left": {},  # and in the median unit
         "full_over_cell": {},  # median over networks
         "every_full_over_cell": {},  # one value per network
         "back": back,
@@ -142,6 +145,7 @@ def measure(seed: int = SEED) -> dict:
         m["relative_error"][kind] = [run["error"] for run in runs]
         m["cell_profile"][kind] = band([[run["cell"][STEPS - b] for b in back] for run in runs])
         m["cell_left"][kind] = m["cell_profile"][kind]["median"][-1]
+        m["unit_left"][kind] = band([run["unit"] for run in runs])["median"]
         m["every_full_over_cell"][kind] = [run["full"][0] / run["cell"][0] for run in runs]
         m["full_over_cell"][kind] = band(m["every_full_over_cell"][kind])["median"]
         m["theory"][kind] = [(1 + math.exp(-(bias or 0.0))) ** -b for b in back]
@@ -191,6 +195,17 @@ def claim_the_bias_sets_how_wide_the_gates_open(m):
     assert 6e-14 < m["cell_left"]["bias_1"] < 3e-13
     assert 0.0105 < m["cell_left"]["bias_3"] < 0.0155
     assert 0.49 < m["cell_left"]["bias_5"] < 0.53
+
+
+def claim_the_typical_unit_keeps_the_power_of_its_gate(m):
+    """Over 100 steps the median unit keeps {unit_left.default:.0e}, {unit_left.bias_1:.0e}, {unit_left.bias_3:.4f} and
+    {unit_left.bias_5:.2f}, what its gate has to the power of 100; the norm over units, which the widest gates dominate,
+    is larger."""
+    for kind, bias in [("default", 0), ("bias_1", 1), ("bias_3", 3), ("bias_5", 5)]:
+        theory = (1 + math.exp(-bias)) ** -STEPS
+        assert theory / 1.5 < m["unit_left"][kind] < 1.5 * theory
+        assert m["cell_left"][kind] > 0.99 * m["unit_left"][kind]
+    assert m["cell_left"]["default"] > 1000 * m["unit_left"]["default"]
 
 
 def claim_a_default_lstm_vanishes_nearly_as_fast_as_an_rnn(m):

@@ -4,8 +4,11 @@ h_t = lambda h_{t-1} + x_t, one complex lambda per unit: the core of a state-spa
 (Orvieto et al. 2023, section 3). Without matrix and activation nothing but |lambda| acts on the gradient, and the
 memory is about 1/(1 - |lambda|) steps long. But inputs add up as well: over white noise of variance 1 the state has
 variance 1/(1 - |lambda|^2), and its derivative with respect to |lambda| has variance
-(1 + |lambda|^2)/(1 - |lambda|^2)^3, which outgrows it. Dividing the state by its size removes the first price, not the
-second, the "curse of memory" (Zucchet & Orvieto 2024).
+(1 + |lambda|^2)/(1 - |lambda|^2)^3, which outgrows it: the "curse of memory" (Zucchet & Orvieto 2024).
+
+The linear recurrent unit divides the state by its size and trains nu and theta in lambda = exp(-exp(nu) + i theta). The
+control: the derivatives of *that* state, by nu |lambda| |ln |lambda|| / (1 - |lambda|^2), which tends to 1/2, and by
+theta |lambda| sqrt(1 + |lambda|^2) / (1 - |lambda|^2), which grows with the memory.
 """
 
 import math
@@ -17,9 +20,15 @@ from plotly.subplots import make_subplots
 SEED = 0
 UNITS = 16  # with one angle of lambda each
 STEPS = 1000  # steps that the gradient goes back
-SEQUENCES = 1000  # of white noise
+SEQUENCES = 500  # of white noise
 LENGTH = 8000  # of each: eight times the longest memory
 SHOWN = {"at_0_9": 0.9, "at_0_99": 0.99, "at_0_999": 0.999}  # |lambda| of the curves and of the numbers
+SIZES = {  # root mean squares: of the state and of derivatives
+    "state": "state h",
+    "derivative": "∂h/∂|λ|",
+    "by_nu": "normalised, ∂/∂ν",
+    "by_theta": "normalised, ∂/∂θ",
+}
 MODULI = [1 - 10 ** (-i / 4) for i in range(2, 13)]  # |lambda| from 0.68 to 0.999
 
 
@@ -40,31 +49,44 @@ def measure(seed: int = SEED) -> dict:
     x = torch.randn(LENGTH, SEQUENCES, generator=generator)  # newest first, in float32 to save memory
     lags = torch.arange(LENGTH)
 
-    def state(modulus: torch.Tensor) -> torch.Tensor:
+    def state(modulus: torch.Tensor, turned: torch.Tensor) -> torch.Tensor:
         """The last state, unrolled: the sum of lambda^k x_{T-k}; its real and its imaginary part."""
-        size, turn = modulus**lags, angles[:, None] * lags  # (T,), (units, T)
+        size, turn = modulus**lags, (angles[:, None] + turned) * lags  # (T,), (units, T)
         return torch.stack([size * turn.cos(), size * turn.sin()]).float() @ x  # (2, units, sequences)
+
+    def normalised(nu: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+        """The same over its own size, as a function of what the linear recurrent unit trains."""
+        modulus = torch.exp(-nu.exp())
+        return torch.sqrt(1 - modulus**2) * state(modulus, theta)
 
     def rms(z: torch.Tensor) -> float:
         return float(z.double().square().sum(0).mean().sqrt())
 
-    m: dict = {"state": [], "derivative": []}
+    m: dict = {key: [] for key in SIZES}
+    zero, one = torch.tensor([0.0, 1.0], dtype=torch.float64)
     for modulus in MODULI:
         r = torch.tensor(modulus, dtype=torch.float64)
-        h, derivative = torch.func.jvp(state, (r,), (torch.ones_like(r),))
-        m["state"].append(rms(h))
-        m["derivative"].append(rms(derivative))
+        nu = (-r.log()).log()
+        h, by_modulus = torch.func.jvp(state, (r, zero), (one, zero))
+        by_nu = torch.func.jvp(normalised, (nu, zero), (one, zero))[1]
+        by_theta = torch.func.jvp(normalised, (nu, zero), (zero, one))[1]
+        for key, value in zip(SIZES, (h, by_modulus, by_nu, by_theta), strict=True):
+            m[key].append(rms(value))
     for name, modulus in SHOWN.items():
         gradient, i = gradient_back(modulus, angles), MODULI.index(modulus)
-        m[name] = {"gradient": gradient[::20], "left": gradient[-1]}
-        m[name] |= {"state": m["state"][i], "derivative": m["derivative"][i]}
+        m[name] = {"gradient": gradient[::20], "left": gradient[-1]} | {key: m[key][i] for key in SIZES}
     return m
 
 
 def theory(modulus: float) -> dict[str, float]:
-    """Root mean squares of the state and of its derivative with respect to |lambda|, over white noise."""
+    """Root mean squares over white noise: of the state, of its derivative, of the normalised state's two."""
     gap = 1 - modulus**2
-    return {"state": (1 / gap) ** 0.5, "derivative": ((1 + modulus**2) / gap**3) ** 0.5}
+    return {
+        "state": (1 / gap) ** 0.5,
+        "derivative": ((1 + modulus**2) / gap**3) ** 0.5,
+        "by_nu": -modulus * math.log(modulus) / gap,
+        "by_theta": modulus * (1 + modulus**2) ** 0.5 / gap,
+    }
 
 
 def draw(m: dict) -> go.Figure:
@@ -76,12 +98,12 @@ def draw(m: dict) -> go.Figure:
     for name, modulus in SHOWN.items():
         line = {"mode": "lines", "meta": roles.get(name)}
         fig.add_scatter(x=back, y=m[name]["gradient"], name=f"|λ| = {modulus}", **line, row=1, col=1)
-    for key, label in {"state": "state h", "derivative": "its derivative ∂h/∂|λ|"}.items():
+    for key, label in SIZES.items():
         fig.add_scatter(x=memory, y=m[key], name=label, mode="markers", row=2, col=1)
     dashed = {"mode": "lines", "meta": "theory", "name": "theory", "legendgroup": "theory"}
     for modulus in SHOWN.values():
         fig.add_scatter(x=back, y=[modulus**k for k in back], **dashed, showlegend=modulus == 0.9, row=1, col=1)
-    for key in ("state", "derivative"):
+    for key in SIZES:
         sizes = [theory(modulus)[key] for modulus in MODULI]
         fig.add_scatter(x=memory, y=sizes, **dashed, showlegend=False, row=2, col=1)
     fig.update_yaxes(type="log", exponentformat="power")
@@ -117,3 +139,14 @@ def claim_sensitivity_outgrows_the_state(m):
         assert abs(size / theory(modulus)["derivative"] - 1) < 0.1
     for name, modulus in SHOWN.items():
         assert abs(m[name]["derivative"] / theory(modulus)["derivative"] - 1) < 0.1
+
+
+def claim_nu_takes_the_curse_off_the_modulus(m):
+    """Divided by its size and trained by ν, the state reacts alike at any memory: {at_0_9.by_nu:.2f} at |λ| = 0.9 and
+    {at_0_999.by_nu:.2f} at 0.999. To the angle it reacts the more strongly the longer the memory is:
+    {at_0_9.by_theta:.0f} and {at_0_999.by_theta:.0f}."""
+    for key in ("by_nu", "by_theta"):
+        for modulus, size in zip(MODULI, m[key], strict=True):
+            assert abs(size / theory(modulus)[key] - 1) < 0.1
+        for name, modulus in SHOWN.items():
+            assert abs(m[name][key] / theory(modulus)[key] - 1) < 0.1

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Lab: an LSTM's memory
 #
-# An LSTM adds to its cell state instead of multiplying it by a matrix. How far back can it therefore learn? In this lab
-# you measure it: first what one forget gate lets through, then what a hundred in a row do, and finally how the whole
+# An LSTM adds to its cell state instead of multiplying it by a matrix. How far back does its gradient reach before
+# training? In this lab you measure it: first what one forget gate lets through, then what a hundred in a row do, and finally how the whole
 # gradient travels, which is not the way most diagrams suggest.
 #
 # A lab *asserts* what it teaches: if one of the `assert` lines below fails, this page is not built.
@@ -108,8 +108,9 @@ print(f"direct path {direct:.1e}, full gradient {full:.1e}")
 assert full > 100 * direct, "most of it takes the other paths"
 
 # %% [markdown]
-# The full gradient is orders of magnitude larger than what the highway carries, and still far too small
-# to learn from. The remedy is the forget bias, and what it costs is shown in [Gates](../solutions/gates.md).
+# The full gradient is orders of magnitude larger than what the highway carries, and still nothing beside that of the
+# last few steps. A forget bias opens the gates from the start, and training can open them later;
+# [Gates](../solutions/gates.md) shows what either costs.
 #
 # **Try it yourself.** Download [this page as a notebook](lstm_memory.ipynb), open it in Jupyter or VS Code, and find
 # the forget bias at which half of the gradient survives ten steps, a hundred, a thousand. The answer is close to the

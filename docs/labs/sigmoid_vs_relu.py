@@ -240,11 +240,11 @@ assert max(accuracy["sigmoid, Xavier"], accuracy["sigmoid, He"]) < 0.2, "guessin
 assert accuracy["ReLU, He"] > 0.8
 
 # %% [markdown]
-# The line at $\ln 10$ is the loss of guessing, and that is where the sigmoids stay. You could have told before the
-# first step, from four numbers.
+# The line at $\ln 10$ is the loss of guessing, and that is where the sigmoids stay, at this learning rate and for as
+# many steps as "ReLU, He" needs. Four numbers, taken before the first step, foretold it. That no other rate saves the
+# sigmoids is shown in [Sigmoid against ReLU](../compare.md), which tries ten.
 #
 # **Try it yourself.** What does "ReLU, Xavier" do if you give it ten times as many steps, and which of the two,
 # more steps or a larger learning rate, helps it more? Give the sigmoids $\sigma_w^2 = 103$: their gradient is level
 # now, so do they train? (Look at how many units have a slope above $0.01$.) Then read [What it is
-# not](../problem/not-this.md). [Sigmoid against ReLU](../compare.md) does the comparison over several depths and
-# seeds.
+# not](../problem/not-this.md).
