@@ -5,7 +5,7 @@ dL/dz_l, and the factor it takes on per layer going backward. Theory: a wide lay
 chi = sigma_w2 E[phi'(z)²], z ~ N(0, q), where q is that layer's variance of pre-activations. Both are read off
 layers 5 to 28 in the same way, because q is still on its way there where the network is critical: tanh and ELU
 at LeCun's scale lose a little less with every layer, as a power law of the depth.
-Poole et al. 2016 (arXiv 1606.05340), equations 3 and 7; Schoenholz et al. 2017 (arXiv 1611.01232), section 4.
+Poole et al. 2016 (arXiv 1606.05340); Schoenholz et al. 2017 (arXiv 1611.01232).
 GELU and SiLU at He's scale are left out: their variance falls so slowly at first that at this width the seed
 decides how soon it dies out.
 

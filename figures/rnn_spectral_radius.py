@@ -4,7 +4,7 @@ z_t = W h_{t-1} + x_t, h_t = phi(z_t), with W = rho Q and Q a random orthogonal 
 and every singular value of W has modulus rho. One step back multiplies the gradient by W^T diag(phi'(z_t)).
 Linear: phi' = 1 and k steps leave exactly rho^k. tanh: the inputs push the units off the steep part of the curve,
 and the rate is sqrt(chi) with chi = rho^2 E[tanh'(z)^2] along the variance's own trajectory (Poole et al. 2016,
-equations 3 and 7, with the input's variance in the bias's place; Pascanu et al. 2013, section 2.1, for the bound).
+with the input's variance in the bias's place; Pascanu et al. 2013, section 2.1, for the bound).
 """
 
 import plotly.graph_objects as go
