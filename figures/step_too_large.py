@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vgdocs.experiments import band, derive_seeds, digits, weight
+from vgdocs.experiments import band, band_traces, derive_seeds, digits, weight
 from vgdocs.gradients import norms_of_gradients, ratio
 
 SEED = 0
@@ -105,19 +105,7 @@ def measure(seed: int = SEED) -> dict:
 def draw(m: dict) -> go.Figure:
     fig = go.Figure()
     for optimiser, label in LABELS.items():
-        highest = m["highest"][optimiser]
-        fig.add_scatter(
-            x=m["rates"][optimiser],
-            y=highest["median"],
-            error_y={
-                "array": [hi - mid for hi, mid in zip(highest["hi"], highest["median"], strict=True)],
-                "arrayminus": [mid - lo for lo, mid in zip(highest["lo"], highest["median"], strict=True)],
-                "thickness": 1,
-                "width": 2,
-            },
-            name=label,
-            mode="lines+markers",
-        )
+        fig.add_traces(band_traces(m["rates"][optimiser], m["highest"][optimiser], label))
     fig.add_scatter(
         x=[2 / m["sharpness"]["median"]] * 2,
         y=[1, HIGHEST],
