@@ -131,7 +131,8 @@ def claim_relu_makes_inputs_alike_at_a_rate_of_one(m):
         if layer in COSINE_LAYERS:
             measured = m["cosine"][f"layer_{layer}"]
             assert abs(measured["median"] - c) < 0.04
-            assert c - 0.12 < measured["lo"] <= measured["hi"] < min(1, c + 0.12)
+            assert c - (0.05 if layer == 1 else 0.15) < measured["lo"] <= measured["median"] <= measured["hi"]
+            assert measured["hi"] < min(1, c + 0.12)
 
 
 def claim_relu_needs_he(m):
