@@ -4,7 +4,7 @@
 Theory: the variance of z settles at q* = sigma_w2 E[tanh(z)²] + sigma_b2, and from there each layer multiplies the
 gradient's squared norm by chi = sigma_w2 E[tanh'(z)²]. The line chi = 1 begins at sigma_w2 = 1 and rises with
 the biases. Measured: the factor on ||dL/dz|| per layer, on the line, and with weights of 0.6 to 1.6 times its variance.
-Poole et al. 2016 (arXiv 1606.05340), figure 1; Schoenholz et al. 2017 (arXiv 1611.01232), sections 3 and 4.
+Poole et al. 2016 (arXiv 1606.05340); Schoenholz et al. 2017 (arXiv 1611.01232).
 """
 
 import math

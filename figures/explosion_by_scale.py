@@ -4,7 +4,7 @@
 image of vanishing: each layer multiplies the squared norm by chi = sigma_w2 E[phi'(z)²], here above 1. In a ReLU or
 linear network the forward signal grows at the same rate and overflows first. Tanh and sigmoid bound the signal, and
 the gradient explodes unseen; with weights that large even sigmoid's does.
-Poole et al. 2016 (arXiv 1606.05340), equation 7; Schoenholz et al. 2017 (arXiv 1611.01232), section 4, chi > 1.
+Poole et al. 2016 (arXiv 1606.05340); Schoenholz et al. 2017 (arXiv 1611.01232).
 """
 
 import math

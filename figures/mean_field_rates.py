@@ -5,7 +5,7 @@ dL/dz_l, and the factor it takes on per layer going backward. Theory: a wide lay
 chi = sigma_w2 E[phi'(z)²], z ~ N(0, q), where q is that layer's variance of pre-activations. Both are read off
 layers 5 to 28 in the same way, because q is still on its way there where the network is critical: tanh and ELU
 at LeCun's scale lose a little less with every layer, as a power law of the depth.
-Poole et al. 2016 (arXiv 1606.05340), equations 3 and 7; Schoenholz et al. 2017 (arXiv 1611.01232), section 4.
+Poole et al. 2016 (arXiv 1606.05340); Schoenholz et al. 2017 (arXiv 1611.01232).
 GELU and SiLU at He's scale are left out: their variance falls so slowly at first that at this width the seed
 decides how soon it dies out.
 
@@ -131,7 +131,8 @@ def claim_relu_makes_inputs_alike_at_a_rate_of_one(m):
         if layer in COSINE_LAYERS:
             measured = m["cosine"][f"layer_{layer}"]
             assert abs(measured["median"] - c) < 0.04
-            assert c - 0.12 < measured["lo"] <= measured["hi"] < min(1, c + 0.12)
+            assert c - (0.05 if layer == 1 else 0.15) < measured["lo"] <= measured["median"] <= measured["hi"]
+            assert measured["hi"] < min(1, c + 0.12)
 
 
 def claim_relu_needs_he(m):
@@ -151,8 +152,8 @@ def claim_no_common_scale_saves_sigmoid(m):
 
 
 def claim_tanh_is_critical_at_lecun(m):
-    """Tanh at LeCun's scale loses a factor {rate.lecun.tanh:.3f} per layer here, though the rate at infinite depth
-    is {tanh_at_infinite_depth:.0f}: the decay is a power law, and He's scale makes tanh explode."""
+    """At LeCun's scale a tanh layer passes back {rate.lecun.tanh:.3f} of the gradient here, though the rate at infinite
+    depth is {tanh_at_infinite_depth:.0f}: the decay is a power law, and He's scale makes tanh explode."""
     assert abs(m["tanh_at_infinite_depth"] - 1) < 1e-6
     assert 0.94 < m["rate"]["lecun"]["tanh"]["hi"] < 0.99
-    assert 1.03 < m["rate"]["he"]["tanh"]["lo"] < 1.06
+    assert 1.02 < m["rate"]["he"]["tanh"]["lo"] < 1.06

@@ -27,7 +27,9 @@ def _check(norms: Sequence[float]) -> None:
 
 
 def rate(norms: Sequence[float], first: int | None = None, last: int | None = None) -> float:
-    """Factor on the norm per layer going backward: below 1 the gradient vanishes, above 1 it explodes.
+    """Factor on the norm per layer going backward: below 1 the gradient shrinks on its way back, above 1 it grows.
+
+    One network's rate doesn't tell a geometric fall from a power law: compare windows, or depths.
 
     `norms` runs from the first layer to the last. The rate is exp(-slope) of the least-squares line through
     the logarithms of the norms of layers `first` to `last`, counted from 1 and both included (default: all).
@@ -65,5 +67,8 @@ def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def jacobian_singular_values(f: Callable[[Tensor], Tensor], x: Tensor) -> list[float]:
-    """Singular values of df/dx, largest first: the factors on the gradient's components across f."""
+    """Singular values of df/dx, largest first: the factors that its transpose puts on a gradient going back through f.
+
+    The gradient's part along a left singular vector is multiplied by that vector's singular value.
+    """
     return [float(s) for s in torch.linalg.svdvals(jacobian(f, x))]

@@ -82,10 +82,11 @@ class Probe:
     passes are one step; else it ends with the next forward pass or with the block. Passes without gradients, such as
     a validation, are not recorded.
 
-    Norms are Frobenius norms of what is in `.grad` at the end of the backward pass, before anything clips it. They
-    don't underflow where the gradient hasn't. With `scaler`, the GradScaler in use, they are those of the unscaled
-    loss. A layer is a module that owns parameters, or an activation module; a recurrent layer and
-    `nn.MultiheadAttention` are one layer each.
+    Norms are Frobenius norms. For parameters they are those of what is in `.grad` after the step's last backward pass,
+    before anything clips it; for outputs, those of the gradients of all calls and all backward passes of the step,
+    taken together as one long vector. They don't underflow where the gradient hasn't. With `scaler`, the GradScaler in
+    use, they are those of the unscaled loss. A layer is a module that owns parameters, or an activation module; a
+    recurrent layer and `nn.MultiheadAttention` are one layer each.
 
     On leaving the block, also by an exception, every hook is removed. No value that the model computes is changed.
 
