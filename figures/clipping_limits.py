@@ -111,12 +111,13 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
         assert 0.07 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.14
 
 
-def claim_adam_gets_some_of_it_back_with_and_without(m):
-    """Adam, which makes up for small gradients, reaches {accuracy.vanishing_adam_free:.2f} without clipping at the best
-    of its rates and {accuracy.vanishing_adam_clipped:.2f} with it."""
+def claim_nor_does_it_for_adam(m):
+    """Adam, which makes up for small gradients, reaches {accuracy.vanishing_adam_free:.2f} at the best of its rates in
+    six epochs without clipping, and {accuracy.vanishing_adam_clipped:.2f} with it."""
     for arm in ARMS:
         reached = m["accuracy"][f"vanishing_adam_{arm}"]
-        assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.85
+        assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.7
+        assert reached["median"] < 0.3
 
 
 def claim_clipping_half_mends_weights_twice_too_large(m):
