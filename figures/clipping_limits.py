@@ -34,8 +34,19 @@ SWEEP = {
 WIDER = {
     "exploding.norm": (4.0, "the gradient's size differs that much between networks"),
     "vanishing.first_over_last": (5.0, "a product of 19 random factors"),
+    "accuracy.exploding_adam_free": (2.5, "some networks have only begun to learn"),
+    "accuracy.exploding_adam_free.lo": (2.5, "some networks have only begun to learn"),
+    "accuracy.exploding_adam_free.hi": (2.5, "some networks have only begun to learn"),
+    "accuracy.exploding_sgd_clipped.lo": (2.5, "some networks have only begun to learn"),
+    "accuracy.exploding_adam_clipped.lo": (2.5, "some networks have only begun to learn"),
+    "accuracy.vanishing_adam_free": (2.5, "some networks have only begun to learn"),
+    "accuracy.vanishing_adam_free.lo": (2.5, "some networks have only begun to learn"),
+    "accuracy.vanishing_adam_free.hi": (2.5, "some networks have only begun to learn"),
+    "accuracy.vanishing_adam_clipped": (2.5, "some networks have only begun to learn"),
+    "accuracy.vanishing_adam_clipped.lo": (2.5, "some networks have only begun to learn"),
+    "accuracy.vanishing_adam_clipped.hi": (2.5, "some networks have only begun to learn"),
 }
-TOLERANCE = {"accuracy": 0.3}
+TOLERANCE = {"accuracy": 0.4, "accuracy.vanishing_adam_free": 1.5, "accuracy.vanishing_adam_clipped": 1.5}
 
 
 def network(kind: str, seed: int) -> nn.Sequential:
@@ -111,12 +122,13 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
         assert 0.07 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.14
 
 
-def claim_adam_gets_some_of_it_back_with_and_without(m):
-    """Adam, which makes up for small gradients, reaches {accuracy.vanishing_adam_free:.2f} without clipping at the best
-    of its rates and {accuracy.vanishing_adam_clipped:.2f} with it."""
+def claim_nor_does_it_for_adam(m):
+    """Adam, which makes up for small gradients, reaches {accuracy.vanishing_adam_free:.2f} at the best of its rates in
+    six epochs without clipping, and {accuracy.vanishing_adam_clipped:.2f} with it."""
     for arm in ARMS:
         reached = m["accuracy"][f"vanishing_adam_{arm}"]
-        assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.85
+        assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.7
+        assert reached["median"] < 0.3
 
 
 def claim_clipping_half_mends_weights_twice_too_large(m):
@@ -125,7 +137,7 @@ def claim_clipping_half_mends_weights_twice_too_large(m):
     {accuracy.exploding_sgd_clipped:.2f}. Adam reaches {accuracy.exploding_adam_free:.2f} without clipping and
     {accuracy.exploding_adam_clipped:.2f} with it."""
     assert 3e6 < m["exploding"]["norm"] < 2.4e7
-    assert m["accuracy"]["exploding_sgd_free"]["hi"] == 0
+    assert all(accuracy == 0 for accuracy in m["accuracy"]["exploding_sgd_free"].values())
     for name, low, high in [("sgd_clipped", 0.1, 0.42), ("adam_free", 0.15, 0.6), ("adam_clipped", 0.2, 0.65)]:
         reached = m["accuracy"][f"exploding_{name}"]
         assert low < reached["lo"] <= reached["median"] <= reached["hi"] < high
