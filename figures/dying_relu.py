@@ -81,8 +81,8 @@ def trained(activation: type[nn.Module], seeds: list[int], data: Data) -> tuple[
         at = [rate for rate in rates for _ in seeds]
         run = train(stack, data, epochs=SWEEP["epochs"], lr=at, optimiser=optimiser, generator=shuffle)
         still = [dead(model, data[0], data[1]) for model in stack.networks]
-        for i in range(0, len(at), len(seeds)):
-            found.append((band(run["test_accuracy"][i : i + len(seeds)]), band(still[i : i + len(seeds)])))
+        groups = [slice(i, i + len(seeds)) for i in range(0, len(at), len(seeds))]
+        found += [(band(run["test_accuracy"][group]), band(still[group])) for group in groups]
     return max(found, key=lambda bands: bands[0]["median"])
 
 
