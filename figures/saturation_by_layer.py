@@ -28,6 +28,7 @@ EVERY = 4  # epochs between two looks
 EARLY = 60  # epoch at which the top layer is well inside its plateau
 SATURATED = 0.05  # mean activation of a top layer that passes on next to nothing
 
+SWEEP = {"reason": "Glorot and Bengio's experiment as they describe it, to watch a layer saturate at its rate"}
 TOLERANCE = {"top_early": 0.05, "slope_early": 0.05, "slope_at_init": 0.01, "escape": 0.2, "final_accuracy": 0.3}
 WIDER = {"escape": (2.0, "networks differ by tens of epochs"), "final_accuracy": (2.5, "taken while they learn")}
 
