@@ -149,6 +149,7 @@ def own_environment(request):
         if not getattr(request.module, "REAL_FIGURES", False):
             for name in [name for name in os.environ if name.startswith("VGDOCS_")] + ["IPYTHONDIR"]:
                 os.environ.pop(name, None)
+            os.environ["VGDOCS_POSTERS"] = "never"  # no browser is started for a test that is about something else
         yield
 
 

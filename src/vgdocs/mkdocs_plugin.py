@@ -26,7 +26,7 @@ from mkdocs.plugins import BasePlugin, event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from vgdocs import notebook, search, stylesheet
+from vgdocs import notebook, search, site_assets, stylesheet
 from vgdocs.figure import FigureError, SettingError
 from vgdocs.library import Library
 from vgdocs.markdown import Context
@@ -98,6 +98,10 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         # in the site's folder, which can be written to even where the store can't; a build leaves dot files alone
         self._signal = Path(config.site_dir) / ".measured"
         self._prepare_labs(config)
+        # those that mkdocs.yml doesn't name; first, so that a project's own style has the last word
+        config.extra_css[:0] = [name for name in site_assets.STYLES if name not in config.extra_css]
+        scripts = [str(script) for script in config.extra_javascript]
+        config.extra_javascript[:0] = [name for name in site_assets.SCRIPTS if name not in scripts]
         self._name = config.site_name
         for name in ("site_name", "site_description", "site_author"):
             if config[name]:
@@ -140,6 +144,12 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
     def on_shutdown(self) -> None:
         self._news.clear()
+
+    def on_files(self, files: Files, /, *, config: MkDocsConfig) -> Files:
+        for address, path in site_assets.served().items():
+            if not files.get_file_from_path(address):  # else the project has one of its own
+                files.append(File.generated(config, address, abs_src_path=str(path)))
+        return files
 
     @event_priority(-50)  # after mkdocs-jupyter has replaced the page's render
     def on_pre_page(self, page: Page, /, *, config: MkDocsConfig, files: Files) -> Page:
