@@ -58,6 +58,7 @@ class Deployed:
         paths = [path.parent.relative_to(self.folder / version) for path in (self.folder / version).rglob("index.html")]
         return sorted("" if path == Path() else f"{path.as_posix()}/" for path in paths)
 
+    @functools.cache  # noqa: B019  one object a session, and parsing all pages takes ten seconds
     def html(self, page: str, version: str = "latest") -> BeautifulSoup:
         return BeautifulSoup((self.folder / version / page / "index.html").read_text("utf-8"), "html.parser")
 
