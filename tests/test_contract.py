@@ -48,7 +48,7 @@ LAYERS = [
     "diagnosis experiments",
     "explore",
     "explore_grid",
-    "figure numbers observe search site_assets stylesheet web",
+    "figure numbers observe search site_assets stylesheet web weight",
     "math",
     "record labs notebook drift",
     "claims store",

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -134,7 +135,8 @@ class TestDrawn:
         async def draw() -> str:
             return drawn(tmp_path)
 
-        assert "vg-poster" in asyncio.run(draw())
+        with ThreadPoolExecutor() as thread:  # the main one has a loop already where browser tests ran before
+            assert "vg-poster" in thread.submit(asyncio.run, draw()).result()
 
     def test_a_card_shows_the_finding(self, tmp_path):
         made = Posters(Store(tmp_path), ASSETS)
