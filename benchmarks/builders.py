@@ -19,7 +19,6 @@ import contextlib
 import json
 import os
 import platform
-import shutil
 import signal
 import socket
 import statistics
@@ -149,15 +148,6 @@ def write_ours(folder: Path, figures: bool = True) -> None:
         write(folder / f"docs/page_{i}.md", f"# Page {i}\n\n{PROSE}\n{shown}")
 
 
-def write_with_posters(folder: Path) -> None:
-    """The same with the loader that posters are drawn by; a project without one has none."""
-    write_ours(folder)
-    for name in ("vg.js", "vg.css", "vendor"):
-        source, target = ROOT / "docs/assets" / name, folder / "docs/assets" / name
-        target.parent.mkdir(exist_ok=True)
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
-
-
 def write_plain(folder: Path) -> None:
     write_ours(folder, figures=False)
 
@@ -229,7 +219,7 @@ BUILDERS = [
         "figures/figure_{i}.py",
         environment={"VGDOCS_POSTERS": "never"},
     ),
-    Builder("**this project**", "vgdocs", write_with_posters, MKDOCS_BUILD, "figures/figure_{i}.py"),
+    Builder("**this project**", "vgdocs", write_ours, MKDOCS_BUILD, "figures/figure_{i}.py"),
     Builder("markdown-exec", "markdown-exec", write_exec, MKDOCS_BUILD, "docs/index.md"),
     Builder(
         "mkdocs-jupyter, one notebook",

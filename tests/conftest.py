@@ -20,6 +20,9 @@ pytest_plugins = ["pytester"]
 # Tests run side by side, here and in the processes that they start: threads of one would wait for those of another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What the tests of these files share takes seconds to make, so that one worker makes it for all of them.
+MADE_ONCE = {"test_observe", "test_runner", "test_safety", "test_zensical"}
+
 # The parts of the usual script; a test replaces the one that it is about.
 PARTS = {
     "docstring": '"""Halving ten times leaves {last:.2e}.\n\nThe set-up.\n"""',
@@ -148,7 +151,9 @@ def own_environment(request):
     with patch.dict(os.environ):
         if not getattr(request.module, "REAL_FIGURES", False):
             for name in [name for name in os.environ if name.startswith("VGDOCS_")] + ["IPYTHONDIR"]:
-                os.environ.pop(name, None)
+                if name != "VGDOCS_START":  # what a system lets one choose, the whole suite can be run with
+                    os.environ.pop(name, None)
+            os.environ["VGDOCS_POSTERS"] = "never"  # no browser is started for a test that is about something else
         yield
 
 
@@ -213,11 +218,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """One worker takes all browser tests, which share one deployed site; the rest is spread test by test."""
+    """One worker takes all browser tests, which share one deployed site, or a file's whose tests share what is slow.
+
+    The rest is spread test by test.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "browser" if "tests/browser/" in nodeid else nodeid
+            file = nodeid.partition("::")[0]
+            if "tests/browser/" in file:
+                return "browser"
+            return file if Path(file).stem in MADE_ONCE else nodeid
 
     return Scheduling(config, log)

@@ -6,15 +6,14 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import markdown
 import pytest
 from markdown.extensions import Extension
 
 from vgdocs import math
+from vgdocs.site_assets import KATEX
 
-DOCS_KATEX = Path(__file__).parents[1] / "docs" / "assets" / "katex"
 EXTENSIONS = [
     "abbr",
     "admonition",
@@ -400,9 +399,9 @@ def test_bad_tex_raises_a_math_error_and_leaves_the_engine_usable():
 
 
 def test_the_style_sheet_asks_for_the_fonts_that_exist_and_nothing_else():
-    css = (DOCS_KATEX / "katex.min.css").read_text("utf-8")
+    css = (KATEX.parent / "katex.min.css").read_text("utf-8")
     asked = re.findall(r"url\(([^)]*)\)", css)
-    exist = [f"fonts/{path.name}" for path in sorted((DOCS_KATEX / "fonts").iterdir())]
+    exist = [f"fonts/{path.name}" for path in sorted((KATEX.parent / "fonts").iterdir())]
     assert sorted(asked) == exist
     assert all(path.endswith(".woff2") for path in exist)
     assert "@import" not in css
@@ -413,12 +412,12 @@ def test_style_sheet_script_and_their_record_are_of_one_version():
     typesetter = math.Typesetter()
     typesetter.start()
     version = typesetter._engine.eval("katex.version")
-    assert f'content:"{version}"' in (DOCS_KATEX / "katex.min.css").read_text("utf-8")
-    assert f"`katex` {version} " in (DOCS_KATEX / "README.txt").read_text("utf-8")
+    assert f'content:"{version}"' in (KATEX.parent / "katex.min.css").read_text("utf-8")
+    assert f"`katex` {version} " in (KATEX.parent / "README.txt").read_text("utf-8")
 
 
 def test_every_class_that_a_page_uses_for_layout_is_in_the_style_sheet():
-    css = (DOCS_KATEX / "katex.min.css").read_text("utf-8")
+    css = (KATEX.parent / "katex.min.css").read_text("utf-8")
     markup = math.typesetter().render(r"\sqrt{\frac{a}{b}} \left( x \right)^2 \tag{1}", display=True)
     used = {name for names in re.findall(r'class="([^"]*)"', markup) for name in names.split()}
     assert {"katex-mathml", "katex-base", "mfrac", "sqrt", "vlist-t", "katex-tag"} <= used

@@ -1,6 +1,7 @@
 """Nothing that a figure says is run by a reader's browser, and the workflows can do no more than they must."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from bs4 import BeautifulSoup
 
 from vgdocs import posters
 from vgdocs.posters import Posters
+from vgdocs.site_assets import FOLDER as ASSETS
 from vgdocs.store import Store
 
 ROOT = Path(__file__).parent.parent
-ASSETS = ROOT / "docs/assets"
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 RUN = "window.pwned=1"  # what none of these may bring a browser to do
@@ -119,7 +120,8 @@ def test_a_record_that_was_tampered_with_runs_nothing_either(project):
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory) -> str:
+def drawn(own_environment, tmp_path_factory) -> str:
+    os.environ.pop("VGDOCS_POSTERS")  # which conftest.py sets
     made = Posters(Store(tmp_path_factory.mktemp("store")), ASSETS)
     made.draw({"hostile": plot()})
     return made.get(plot())

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from vgdocs.report import site_scanner
-from vgdocs.site_check import check
+from vgdocs.site_check import MEND, check
+
+NOT_DRAWN = f"its plots are drawn by assets/vg.js, which it doesn't load; {MEND}"
 
 PAGE = """\
 ---
@@ -92,6 +94,11 @@ def test_a_whole_site_passes(site):
         ("<p>It is", "<p>/// times</p>\n<p>It is", ["a marker is left over: /// times"]),
         ("<p>It is", '<p class="vg-error">It is wrong</p><p>It is', ["an error box: It is wrong"]),
         ("<p>It is", '<p class="vg-pending">…</p><p>It is', ["a figure that wasn't measured: …"]),
+        (
+            'src="../../assets/vg.js"',
+            'src="../../assets/gone.js"',
+            [f"it loads ../../assets/gone.js, which isn't in the site; {MEND}", NOT_DRAWN],
+        ),
         ("<p>It is", "<pre>[[halving.last]]</pre><p>It is", []),  # code is how it is written about
     ],
 )

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORIGINS = {  # a vendored file, and the note that records its package, version, integrity and digest
-    "docs/assets/vendor/plotly-basic.min.js": "docs/assets/vendor/README.txt",
-    "src/vgdocs/assets/katex.min.js": "docs/assets/katex/README.txt",
+    "src/vgdocs/assets/vendor/plotly-basic.min.js": "src/vgdocs/assets/vendor/README.txt",
+    "src/vgdocs/assets/katex/katex.min.js": "src/vgdocs/assets/katex/README.txt",
 }
 
 

@@ -59,6 +59,7 @@ def built(tmp_path_factory) -> Path:
 
     run(sys.executable, "-c", ARTICLES)  # first: it draws what posters are missing
     run(sys.executable, "-m", "zensical", "build", "--clean", "--strict")
+    run(sys.executable, "-m", "vgdocs", "assets", "site")
     (folder / "site/numbers.json").write_text(run(sys.executable, "-m", "vgdocs", "numbers", "--json"), "utf-8")
     for site in ("mkdocs", "site"):
         checked = run(sys.executable, "-m", "vgdocs", "check", site)

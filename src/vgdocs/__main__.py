@@ -1,4 +1,4 @@
-"""The command line: vgdocs run | show | new | numbers | diff | check | explore."""
+"""The command line: vgdocs run | show | new | numbers | diff | check | assets | explore."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 try:
     import click
 
-    from vgdocs import drift
+    from vgdocs import drift, site_assets
     from vgdocs.explore_cli import explore
     from vgdocs.figure import SettingError, find
     from vgdocs.library import CitationError, Library
@@ -227,6 +227,14 @@ def check(library: Library, site: Path) -> None:
     if found:
         raise Failed("\n".join(found))
     click.echo(f"{site}: every figure and number is where its page cites it")
+
+
+@cli.command()
+@click.argument("site", type=click.Path(exists=True, file_okay=False, path_type=Path), default="site")
+def assets(site: Path) -> None:
+    """Put what pages can't do without into a site that was built without the plugin: loader, style, Plotly, fonts."""
+    site_assets.copy(site)
+    click.echo(f"{site}: {count(len(site_assets.served()), 'file')} below assets/")
 
 
 def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | None, device: str) -> list[str] | None:

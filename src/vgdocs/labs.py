@@ -15,6 +15,7 @@ from typing import Any
 from bs4 import BeautifulSoup, Tag
 
 from vgdocs.math import MathError, typesetter
+from vgdocs.site_assets import UNDRAWN
 
 Report = Callable[[str, str], None]  # (message, the text to look for in the lab's source)
 Resolve = Callable[
@@ -103,7 +104,11 @@ def plots(html: str) -> list[dict[str, Any]]:
 
 def illustrate(html: str, poster: Callable[[dict[str, Any]], str]) -> str:
     """Put its poster into each figure of a lab's HTML."""
-    return PLOT.sub(lambda match: f"{match['open']}{poster(json.loads(unescape(match['plot'])))}</div>", html)
+
+    def one(match: re.Match[str]) -> str:
+        return f"{match['open']}{poster(json.loads(unescape(match['plot']))) or UNDRAWN}</div>"
+
+    return PLOT.sub(one, html)
 
 
 def offer(html: str, source: str) -> str:

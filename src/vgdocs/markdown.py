@@ -41,6 +41,7 @@ from vgdocs.citations import NUMBER, Problem
 from vgdocs.library import CitationError, Entry, Library
 from vgdocs.numbers import fill
 from vgdocs.posters import REM, PosterError, Posters, height
+from vgdocs.site_assets import UNDRAWN
 
 log = logging.getLogger("mkdocs.plugins.vgdocs")  # MkDocs shows what is told under its own name
 LEFTOVER = re.compile(r"^[ \t]*/{3,}.*", re.MULTILINE)
@@ -65,7 +66,7 @@ class Context:
     late: dict[str, str] | None = None  # marks and what belongs there; see `later`
 
     def __post_init__(self) -> None:
-        self.posters = Posters(self.library.store, self.library.root / "docs" / "assets")
+        self.posters = Posters(self.library.store)
 
     def draw_posters(self, plots: Mapping[str, dict[str, Any]]) -> None:
         """Draw the posters that are missing. Why that can't be done is told once; where they're required, it raises."""
@@ -258,7 +259,7 @@ class _FigureBlock(Block):
         if pixels := height(drawn):
             plot["style"] = f"--vg-height: {pixels / REM:g}rem"
         context = self.config["context"]
-        etree.SubElement(element, "div", plot).text = store(context.later(context.posters.get(drawn)))
+        etree.SubElement(element, "div", plot).text = store(context.later(context.posters.get(drawn) or UNDRAWN))
 
     def _fail(self, element: etree.Element, message: str) -> None:
         self.config["context"].report(message, f"/// figure | {self.argument}")

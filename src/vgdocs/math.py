@@ -20,13 +20,14 @@ import functools
 import html
 import re
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as etree
 
 from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
+
+from vgdocs.site_assets import KATEX
 
 if TYPE_CHECKING:
     from markdown import Markdown
@@ -81,7 +82,7 @@ class Typesetter:
             from py_mini_racer import MiniRacer
 
             engine = MiniRacer()
-            engine.eval(files("vgdocs").joinpath("assets/katex.min.js").read_text("utf-8"))
+            engine.eval(KATEX.read_text("utf-8"))
             engine.eval(DRIVER)
         except ImportError as error:
             raise EngineError("formulas need the package mini-racer: pip install -e '.[site]'") from error

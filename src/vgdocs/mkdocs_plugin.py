@@ -17,16 +17,18 @@ import time
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin, urlsplit
 
 import click
+from mkdocs.config.base import Config
+from mkdocs.config.config_options import Type
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from vgdocs import notebook, search, stylesheet
+from vgdocs import notebook, search, site_assets, stylesheet, weight
 from vgdocs.figure import FigureError, SettingError
 from vgdocs.library import Library
 from vgdocs.markdown import Context
@@ -49,7 +51,13 @@ PATIENCE = 2.0  # seconds that a rebuild under serve waits for what was edited, 
 PAUSE = 4  # times as long as it took to build the site, before what was measured meanwhile has it built anew
 
 
-class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
+class Options(Config):
+    """`page_limit`: MB that a page may weigh, its HTML before compression and the images and media it embeds."""
+
+    page_limit = Type((int, float), default=2)
+
+
+class VgdocsPlugin(BasePlugin[Options]):
     """`plugins: [vgdocs]`"""
 
     context: Context | None = None
@@ -63,6 +71,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         self._began = self._ended = 0.0  # the latest build, by the monotonic clock
         self._shown: dict[str, list[str]] = {}  # the figures on each page, by its address
         self._cards: dict[str, tuple[str, dict[str, Any]]] = {}  # finding and plot of the first figure of each page
+        self._files = Files([])
         self._signal = Path()
         self._server: LiveReloadServer | None = None
         self._watched: set[str] = set()
@@ -86,6 +95,8 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
                 raise PluginError(str(error)) from None
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
+        if self.config.page_limit <= 0:
+            raise PluginError(f"page_limit of the plugin vgdocs is a size in MB, not {self.config.page_limit}")
         root = Path(config.config_file_path).parent.resolve()
         # kept over the rebuilds of a serve, so that a script that fails isn't run again for each edited page
         self.context = self.context or Context(Library(root))
@@ -98,6 +109,10 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
         # in the site's folder, which can be written to even where the store can't; a build leaves dot files alone
         self._signal = Path(config.site_dir) / ".measured"
         self._prepare_labs(config)
+        # those that mkdocs.yml doesn't name; first, so that a project's own style has the last word
+        config.extra_css[:0] = [name for name in site_assets.STYLES if name not in config.extra_css]
+        scripts = [str(script) for script in config.extra_javascript]
+        config.extra_javascript[:0] = [name for name in site_assets.SCRIPTS if name not in scripts]
         self._name = config.site_name
         for name in ("site_name", "site_description", "site_author"):
             if config[name]:
@@ -141,6 +156,12 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     def on_shutdown(self) -> None:
         self._news.clear()
 
+    def on_files(self, files: Files, /, *, config: MkDocsConfig) -> Files:
+        for address, path in site_assets.served().items():
+            if not files.get_file_from_path(address):  # else the project has one of its own
+                files.append(File.generated(config, address, abs_src_path=str(path)))
+        return files
+
     @event_priority(-50)  # after mkdocs-jupyter has replaced the page's render
     def on_pre_page(self, page: Page, /, *, config: MkDocsConfig, files: Files) -> Page:
         if page.file.src_uri.endswith((".py", ".ipynb")):
@@ -157,6 +178,7 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
 
     @event_priority(-50)  # after mkdocstrings has written its stylesheet
     def on_env(self, env: Environment, /, *, config: MkDocsConfig, files: Files) -> None:
+        self._files = files
         themes = [file.src_uri for file in files.css_files() if file.src_uri.startswith(stylesheet.THEME)]
         sheets, others = {}, []
         for address in [*sorted(themes), *config.extra_css]:
@@ -183,7 +205,17 @@ class VgdocsPlugin(BasePlugin):  # type: ignore[type-arg]  # it takes no options
     def on_post_page(self, output: str, /, *, page: Page, config: MkDocsConfig) -> str:
         assert self.context
         late = self.context.late or {}
-        return stylesheet.without_theme_links(LATE.sub(lambda mark: late.get(mark[0], ""), output))
+        html = stylesheet.without_theme_links(LATE.sub(lambda mark: late.get(mark[0], ""), output))
+
+        def size(address: str) -> int:
+            path = unquote(urlsplit(urljoin(f"/{page.url}", address)).path).lstrip("/")
+            file = None if urlsplit(address).netloc else self._files.get_file_from_path(path)
+            return len(file.content_bytes) if file else 0
+
+        if message := weight.too_heavy(weight.weigh(html, size), self.config.page_limit):
+            self.context.page = page.file.src_uri
+            self.context.report(message)
+        return html
 
     def on_post_template(self, output: str, /, *, template_name: str, config: MkDocsConfig) -> str:
         return stylesheet.without_theme_links(output)

@@ -24,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vgdocs import site_assets
 from vgdocs.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -102,16 +103,15 @@ class PosterError(Exception):
 class Posters:
     """The posters of a project: what is in its store, and a way to draw what is not.
 
-    assets: the folder with vg.js, vg.css and vendor/, docs/assets in the site.
+    assets: the folder with vg.js, vg.css and vendor/.
     """
 
-    def __init__(self, store: Store, assets: Path) -> None:
+    def __init__(self, store: Store, assets: Path = site_assets.FOLDER) -> None:
         self.store, self.assets = store, assets
 
     @property
     def wanted(self) -> bool:
-        """Whether this site has posters at all; a project without a loader of its own has none."""
-        return os.environ.get("VGDOCS_POSTERS") != "never" and (self.assets / "vg.js").is_file()
+        return os.environ.get("VGDOCS_POSTERS") != "never"
 
     @property
     def required(self) -> bool:

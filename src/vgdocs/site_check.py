@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
@@ -18,6 +20,10 @@ LEFTOVER = re.compile(
 )
 GENERATED = ".vg-finding, .vg-meta, .vg-all-numbers"  # holds numbers that no page's source cites
 CODE = "pre, code, script, style, template"
+MEND = (
+    "the plugin vgdocs sees to that; under another builder name it in mkdocs.yml (extra_css, extra_javascript), and "
+    "`vgdocs assets` puts it there"
+)
 
 
 def check(site: Path, docs: Path, scanner: Scanner) -> list[str]:
@@ -48,7 +54,8 @@ def check(site: Path, docs: Path, scanner: Scanner) -> list[str]:
                 found.append(f"{scanner.docs}/{page} wasn't built")
             continue
         soup = BeautifulSoup(html.read_text(encoding="utf-8"), "html.parser")
-        found += [f"{scanner.docs}/{page}: {problem}" for problem in _check_page(soup, cited.get(page, []), known)]
+        problems = [*_check_assets(soup, html.parent), *_check_page(soup, cited.get(page, []), known)]
+        found += [f"{scanner.docs}/{page}: {problem}" for problem in problems]
     return found
 
 
@@ -90,6 +97,18 @@ def _check_page(soup: BeautifulSoup, cited: Iterable[Citation], known: dict[str,
         code.decompose()
     for match in LEFTOVER.finditer(soup.get_text()):
         yield f"a marker is left over: {match[0]}"
+
+
+def _check_assets(soup: BeautifulSoup, folder: Path) -> Iterator[str]:
+    """What a page loads and isn't there, and the loader that its plots want."""
+    scripts = [str(script["src"]) for script in soup.select("script[src]")]
+    for address in [*scripts, *(str(link["href"]) for link in soup.select("link[rel~=stylesheet][href]"))]:
+        url = urlsplit(address)
+        if not url.netloc and not url.path.startswith("/") and not (folder / unquote(url.path)).is_file():
+            yield f"it loads {address}, which isn't in the site; {MEND}"
+    loads = {posixpath.basename(urlsplit(script).path) for script in scripts}
+    if soup.select_one(".vg-plot[data-plot]") and "vg.js" not in loads:
+        yield f"its plots are drawn by assets/vg.js, which it doesn't load; {MEND}"
 
 
 def _draws(plot: Tag) -> bool:

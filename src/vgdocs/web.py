@@ -24,7 +24,8 @@ def serve(folder: Path) -> Iterator[str]:
     """Serve a folder on a free port of this machine; gives the address, without a slash at its end."""
     handler = functools.partial(_Handler, directory=str(folder))
     with _Server(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        pause = 0.02  # seconds between looks at whether to end, which whoever closes it waits for
+        threading.Thread(target=server.serve_forever, args=(pause,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:

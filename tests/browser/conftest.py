@@ -58,6 +58,7 @@ class Deployed:
         paths = [path.parent.relative_to(self.folder / version) for path in (self.folder / version).rglob("index.html")]
         return sorted("" if path == Path() else f"{path.as_posix()}/" for path in paths)
 
+    @functools.cache  # noqa: B019  one object a session, and parsing all pages takes ten seconds
     def html(self, page: str, version: str = "latest") -> BeautifulSoup:
         return BeautifulSoup((self.folder / version / page / "index.html").read_text("utf-8"), "html.parser")
 
@@ -210,12 +211,18 @@ Visit = Callable[..., AbstractContextManager[Visitor]]
 
 
 @pytest.fixture
-def visit(browser: Browser, deployed: Deployed) -> Visit:
+def visit(profile: Visit, deployed: Deployed) -> Visit:
     """Opens a fresh browser profile: `with visit("dark", 390) as visitor`; ends by failing on all troubles."""
+    return functools.partial(profile, deployed.url)
+
+
+@pytest.fixture
+def profile(browser: Browser) -> Visit:
+    """The same for any site, whose address comes first."""
 
     @contextlib.contextmanager
     def open_profile(
-        scheme: str = "light", width: int = 1280, touch: bool = False, javascript: bool = True
+        home: str, scheme: str = "light", width: int = 1280, touch: bool = False, javascript: bool = True
     ) -> Iterator[Visitor]:
         phone = width < 600
         context = browser.new_context(
@@ -228,7 +235,7 @@ def visit(browser: Browser, deployed: Deployed) -> Visit:
         )
         context.add_init_script(WITNESS)
         context.set_default_timeout(15_000)
-        visitor = Visitor(context.new_page(), deployed.url)
+        visitor = Visitor(context.new_page(), home)
         visitor.watch()
         try:
             yield visitor

@@ -11,7 +11,6 @@
   // Relative to this file: that holds under any sub-path, in each archived version and after instant navigation.
   const BUNDLE = new URL("vendor/plotly-basic.min.js", document.currentScript.src);
   const EXPLORER = new URL("explore.js", document.currentScript.src);
-  const NUMBERS = new URL("../about/numbers/", document.currentScript.src); // the page of all numbers
   const TYPES = ["scatter", "bar", "pie"]; // anything else the bundle draws as a scatter, without a word
   const ROLES = ["vanishing", "healthy", "exploding", "theory", "reference"];
   const DASHES = ["solid", "9px,3px,2px,3px", "2px,3px", "11px,4px", "11px,3px,2px,3px,2px,3px", "5px,5px"];
@@ -164,6 +163,7 @@
       const drawn = element.dataset.plot, plot = JSON.parse(drawn);
       const stranger = plot.data.find(trace => !TYPES.includes(trace.type ?? "scatter"));
       if (stranger) throw new Error(`the bundle has no traces of type ${stranger.type}`);
+      if (!readTheme().token("ink")) throw new Error("the style, assets/vg.css, could not be loaded");
       element.append(stage); // over the poster, and invisible until it is whole
       await Plotly.newPlot(stage, { ...paint(plot, element.clientWidth), config: {
         displaylogo: false, showSendToCloud: false, displayModeBar: TOUCH ? false : "hover",
@@ -174,7 +174,7 @@
       Object.assign(element, { role: "group", ariaLabel: element.ariaLabel ?? "Plot" });
       stage.querySelectorAll("svg.main-svg").forEach(svg => (svg.ariaHidden = "true"));
       element.classList.add("vg-is-live");
-      element.querySelectorAll(".vg-poster").forEach(poster => poster.remove());
+      element.querySelectorAll(".vg-poster, .vg-undrawn").forEach(stand => stand.remove());
       resizes.observe(element);
       if (element.dataset.plot !== drawn) show(element, JSON.parse(element.dataset.plot)); // asked for meanwhile
     } catch (error) {
@@ -220,11 +220,12 @@
   const NUMBER = "data.vg-number[role=button]";
   function explain(number) {
     const { figure, number: name } = number.dataset, shown = `fig-${figure}`;
-    // a copy for the file system has other addresses than a site
-    const links = [...document.querySelectorAll(".md-nav a")].map(link => link.href.split("#")[0]);
-    const numbers = links.find(link => /\/about\/numbers(\/|\.html)$/.test(link)) ?? NUMBERS;
-    const href = document.getElementById(shown) ? `#${shown}` : `${numbers}#${figure}`;
-    const source = make("span", {}, "measured by ", make("a", { href }, `${figure}.${name}`));
+    // the page of all numbers, if the site has one: a copy for the file system has other addresses than a site
+    const links = [...document.links].filter(link => link.host === location.host).map(link => link.href.split("#")[0]);
+    const numbers = links.find(link => /\/numbers(\/|\.html)$/.test(link));
+    const href = document.getElementById(shown) ? `#${shown}` : numbers && `${numbers}#${figure}`;
+    const origin = href ? make("a", { href }, `${figure}.${name}`) : `${figure}.${name}`;
+    const source = make("span", {}, "measured by ", origin);
     const box = make("span", { className: "vg-popover", popover: "auto", role: "dialog", ariaLabel: "Measured value" },
       make("output", {}, number.getAttribute("value")), source);
     number.after(box); // right behind the number, so that Tab leads from one into the other
