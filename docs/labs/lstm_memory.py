@@ -14,8 +14,8 @@
 # # Lab: an LSTM's memory
 #
 # An LSTM adds to its cell state instead of multiplying it by a matrix. How far back does its gradient reach before
-# training? In this lab you measure it: first what one forget gate lets through, then what a hundred in a row do, and finally how the whole
-# gradient travels, which is not the way most diagrams suggest.
+# training? In this lab you measure it: first what one forget gate lets through, then what a hundred in a row do, and
+# finally how the whole gradient travels, which is not the way most diagrams suggest.
 #
 # A lab *asserts* what it teaches: if one of the `assert` lines below fails, this page is not built.
 
