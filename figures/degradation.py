@@ -195,7 +195,7 @@ def claim_it_is_slow(m):
     that at the last meanwhile."""
     assert 0.4 < m["long"]["lo"] <= m["long"]["median"] <= m["long"]["hi"] < 0.97
     assert m["long"]["median"] > max(0.5, m["plain"]["hi"] + 0.15)
-    assert 1.2 < m["ratio"]["long"] < 15
+    assert 1.2 < m["ratio"]["long"] < 12
 
 
 def claim_weights_that_keep_directions_fit_without_skips(m):

@@ -38,6 +38,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "leaky": nn.LeakyReLU}
 TOLERANCE = {"dead": 0.2, "accuracy": 0.1, "dead_at_init": 0.2, "dead_after_training": 0.5}
 WIDER = {
     "dead_at_init": (2.0, "eight units in 384, more or less"),
+    "dead_after_training.lo": (2.0, "it depends on which rate does best"),
     "dead_after_training": (1.9, "it depends on which rate does best"),
 }
 
@@ -181,10 +182,10 @@ def claim_depth_makes_dead_units_too(m):
     he, pytorch = m["born"]["he"], m["born"]["pytorch"]
     assert 0 <= he["layer_1"] < 0.02
     assert 0 <= pytorch["layer_1"] < 0.02
-    assert 0.09 < he["layer_10"] < 0.18
-    assert 0.33 < he["layer_60"] < 0.47
-    assert 0.42 < pytorch["layer_10"] < 0.57
-    assert 0.42 < pytorch["layer_60"] < 0.57
+    assert 0.09 < he["layer_10"] < 0.22
+    assert 0.28 < he["layer_60"] < 0.5
+    assert 0.4 < pytorch["layer_10"] < 0.62
+    assert 0.4 < pytorch["layer_60"] < 0.6
     for born in (he, pytorch):
         assert born["layer_1"] == born["by_layer"]["median"][0]
         assert born["layer_60"] == born["by_layer"]["median"][-1]
