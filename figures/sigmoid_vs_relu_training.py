@@ -221,8 +221,8 @@ def claim_adams_epsilon_decides(m):
     """A weight's gradient at the first of 24 ReLU layers is {weight_gradient.xavier_first:.0e} with Xavier's weights,
     far above Adam's epsilon, and {weight_gradient.pytorch_first:.0e} with PyTorch's, far below. With an epsilon of
     1e-16 the latter train too, to {control.pytorch_small_epsilon:.2f}."""
-    assert 1e-7 < m["weight_gradient"]["xavier_first"] < 1e-5
-    assert 5e-13 < m["weight_gradient"]["pytorch_first"] < 5e-11
+    assert 1.2e-7 < m["weight_gradient"]["xavier_first"] < 7e-6
+    assert 1e-12 < m["weight_gradient"]["pytorch_first"] < 5e-11
     assert 0.2 < m["control"]["pytorch_small_epsilon"] < 0.85
 
 
@@ -233,11 +233,11 @@ def claim_level_or_not_does_not(m):
     {weight_gradient.pytorch_no_biases_first:.0e} to {weight_gradient.pytorch_no_biases_last:.0e}, and it stays at
     {control.pytorch_no_biases:.2f}."""
     g = m["weight_gradient"]
-    assert 10 < g["xavier_biases_last"] / g["xavier_biases_first"] < 1e3
-    assert 1e-7 < g["xavier_biases_first"] < 1e-5
-    assert 1 / 6 < g["pytorch_no_biases_last"] / g["pytorch_no_biases_first"] < 6
+    assert 10 < g["xavier_biases_last"] / g["xavier_biases_first"] < 400
+    assert 2e-7 < g["xavier_biases_first"] < 1e-5
+    assert 1 / 6 < g["pytorch_no_biases_last"] / g["pytorch_no_biases_first"] < 4.5
     assert 5e-13 < g["pytorch_no_biases_first"] < 5e-11
-    assert 1 / 6 < g["xavier_last"] / g["xavier_first"] < 6
-    assert 1e-5 < g["pytorch_last"] < 1e-3
+    assert 1 / 6 < g["xavier_last"] / g["xavier_first"] < 3.8
+    assert 1e-5 < g["pytorch_last"] < 4e-4
     assert 0.25 < m["control"]["xavier_biases"] < 0.95
     assert 0.07 < m["control"]["pytorch_no_biases"] < 0.14
