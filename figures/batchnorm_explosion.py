@@ -43,7 +43,8 @@ STEPS = [0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40]  # after which it looks
 
 SHOWN = [("adam", 2, "ReLU, Adam at 0.001"), ("adam", 4, "ReLU, Adam at 0.01"), ("sgd", 2, "ReLU, SGD at 0.1")]
 
-TOLERANCE = {"ratio": 0.3}
+# Training magnifies rounding: data scaled by 1 + 1e-6 took ratio.sgd from 5.9 to 8.2 and ratio.fast_adam from 63 to 46.
+TOLERANCE = {"ratio": 0.6}
 WIDER = {
     "ratio.start": (2.0, "a product over 29 layers of finite width"),
     "ratio.adam": (2.5, "a product over 29 layers of finite width"),
@@ -231,7 +232,7 @@ def claim_training_can_end_the_explosion(m):
     Adam at 0.001 leaves it at {ratio.adam:.0f}."""
     assert 200 < m["ratio"]["start"] < 480
     assert 3 < m["ratio"]["sgd"] < 20
-    assert 20 < m["ratio"]["fast_adam"] < 100
+    assert 25 < m["ratio"]["fast_adam"] < 100
     assert 150 < m["ratio"]["adam"] < 480
     for optimiser, at, _ in SHOWN:
         after_ten = STEPS.index(10)

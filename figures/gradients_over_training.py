@@ -36,7 +36,8 @@ KINDS = {  # name, activation, init, hidden layers
     "relu_24": ("ReLU, 24 layers", nn.ReLU, nn.init.kaiming_normal_, 24),
 }
 ROLES = {"sigmoid_24": "vanishing", "relu_24": "healthy"}
-TOLERANCE = {"start": 0.01, "end": 0.8, "largest": 0.8, "moved": 0.4, "accuracy": 0.4}
+# Which rate is the best can follow the rounding, and end.relu_3 follows it: 1.8 to 3.9 over six seeds.
+TOLERANCE = {"start": 0.01, "end": 0.8, "end.relu_3": 1.0, "largest": 0.8, "moved": 0.4, "accuracy": 0.4}
 WIDER = {
     "start.sigmoid_24": (8.0, "a product over 23 layers of finite width"),
     "start.relu_24": (8.0, "a product over 23 layers of finite width"),

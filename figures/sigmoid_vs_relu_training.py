@@ -42,7 +42,16 @@ CONTROLS = {  # init, biases, and what is tried; all of 24 ReLU layers
     "pytorch_no_biases": ("pytorch", False, {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]}),
     "pytorch_small_epsilon": ("pytorch", True, {"small_epsilon": [1e-3, 3e-3]}),
 }
-TOLERANCE = {"accuracy": 0.2, "ratio": 0.05, "control": 0.5, "weight_gradient": 0.05}
+# Training magnifies rounding: data scaled by 1 + 1e-6 took the worst relu_xavier_deep from 0.34 to 0.29, the best from
+# 0.72 to 0.43 at one of its rates. What is measured before training doesn't move.
+TOLERANCE = {
+    "accuracy": 0.1,
+    "accuracy.relu_xavier_deep": 0.6,
+    "ratio": 0.05,
+    "control": 0.6,
+    "weight_gradient": 0.05,
+    "slow": 0.3,
+}
 WIDER = {
     "ratio.sigmoid_xavier_shallow": (2.0, "theory is for layers far from the input"),
     "ratio.sigmoid_he_shallow": (2.0, "theory is for layers far from the input"),
@@ -52,12 +61,20 @@ WIDER = {
     "ratio.relu_pytorch_deep": (7.0, "a product over 23 layers of finite width"),
     "ratio.relu_xavier_deep": (7.0, "a product over 23 layers of finite width"),
     "ratio.relu_he_deep": (7.0, "a product over 23 layers of finite width"),
-    "weight_gradient": (9.0, "products over 23 layers of finite width"),
+    "weight_gradient.pytorch_first": (9.0, "products over 23 layers of finite width"),
+    "weight_gradient.pytorch_last": (9.0, "products over 23 layers of finite width"),
+    "weight_gradient.xavier_first": (9.0, "products over 23 layers of finite width"),
+    "weight_gradient.xavier_last": (9.0, "products over 23 layers of finite width"),
+    "weight_gradient.xavier_biases_first": (9.0, "products over 23 layers of finite width"),
+    "weight_gradient.xavier_biases_last": (9.0, "products over 23 layers of finite width"),
+    "weight_gradient.pytorch_no_biases_first": (9.0, "products over 23 layers of finite width"),
+    "weight_gradient.pytorch_no_biases_last": (9.0, "products over 23 layers of finite width"),
     "accuracy.relu_xavier_deep": (3.0, "half-trained networks differ"),
     "accuracy.relu_xavier_deep.lo": (3.0, "half-trained networks differ"),
     "accuracy.relu_xavier_deep.hi": (3.0, "half-trained networks differ"),
-    "control.xavier_biases": (2.0, "half-trained networks differ"),
-    "control.pytorch_small_epsilon": (2.0, "half-trained networks differ"),
+    "control.xavier_biases": (3.0, "half-trained networks differ"),
+    "control.pytorch_small_epsilon": (3.0, "half-trained networks differ"),
+    "slow.sigmoid": (2.0, "half-trained networks differ"),
 }
 
 
@@ -185,8 +202,8 @@ def claim_at_24_layers_the_initialisation_decides(m):
     for kind in ("sigmoid_pytorch_deep", "sigmoid_xavier_deep", "sigmoid_he_deep", "relu_pytorch_deep"):
         assert 0.07 < m["accuracy"][kind]["lo"] <= m["accuracy"][kind]["median"] <= m["accuracy"][kind]["hi"] < 0.14
         assert max(max(at["hi"]) for at in m["swept"][kind].values()) < 0.15
-    assert m["accuracy"]["relu_xavier_deep"]["lo"] > 0.25
-    assert 0.3 < m["accuracy"]["relu_xavier_deep"]["median"] < 0.9
+    assert m["accuracy"]["relu_xavier_deep"]["lo"] > 0.2
+    assert 0.25 < m["accuracy"]["relu_xavier_deep"]["median"] < 0.9
     assert m["accuracy"]["relu_he_deep"]["lo"] > 0.7
 
 
@@ -204,8 +221,8 @@ def claim_adams_epsilon_decides(m):
     """A weight's gradient at the first of 24 ReLU layers is {weight_gradient.xavier_first:.0e} with Xavier's weights,
     far above Adam's epsilon, and {weight_gradient.pytorch_first:.0e} with PyTorch's, far below. With an epsilon of
     1e-16 the latter train too, to {control.pytorch_small_epsilon:.2f}."""
-    assert 1e-7 < m["weight_gradient"]["xavier_first"] < 1e-5
-    assert 5e-13 < m["weight_gradient"]["pytorch_first"] < 5e-11
+    assert 1.2e-7 < m["weight_gradient"]["xavier_first"] < 7e-6
+    assert 1e-12 < m["weight_gradient"]["pytorch_first"] < 5e-11
     assert 0.2 < m["control"]["pytorch_small_epsilon"] < 0.85
 
 
@@ -216,11 +233,11 @@ def claim_level_or_not_does_not(m):
     {weight_gradient.pytorch_no_biases_first:.0e} to {weight_gradient.pytorch_no_biases_last:.0e}, and it stays at
     {control.pytorch_no_biases:.2f}."""
     g = m["weight_gradient"]
-    assert 10 < g["xavier_biases_last"] / g["xavier_biases_first"] < 1e3
-    assert 1e-7 < g["xavier_biases_first"] < 1e-5
-    assert 1 / 6 < g["pytorch_no_biases_last"] / g["pytorch_no_biases_first"] < 6
+    assert 10 < g["xavier_biases_last"] / g["xavier_biases_first"] < 400
+    assert 2e-7 < g["xavier_biases_first"] < 1e-5
+    assert 1 / 6 < g["pytorch_no_biases_last"] / g["pytorch_no_biases_first"] < 4.5
     assert 5e-13 < g["pytorch_no_biases_first"] < 5e-11
-    assert 1 / 6 < g["xavier_last"] / g["xavier_first"] < 6
-    assert 1e-5 < g["pytorch_last"] < 1e-3
-    assert 0.35 < m["control"]["xavier_biases"] < 0.95
+    assert 1 / 6 < g["xavier_last"] / g["xavier_first"] < 3.8
+    assert 1e-5 < g["pytorch_last"] < 4e-4
+    assert 0.25 < m["control"]["xavier_biases"] < 0.95
     assert 0.07 < m["control"]["pytorch_no_biases"] < 0.14

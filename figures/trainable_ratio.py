@@ -33,11 +33,12 @@ SCALES = {  # fan_in x weight variance
     "tanh": [1.0, 0.45, 0.25],
 }
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
-TOLERANCE = {"accuracy": 0.3}
+# Half-trained networks follow the rounding: between processors they differ as much as between seeds. At a hundredth
+# (gradient descent) and a millionth (Adam) they differ too much for a number to be cited.
+TOLERANCE = {"accuracy.sgd.ratio_0": 0.35, "accuracy.adam.ratio_4": 0.5, "accuracy": 0.15}
 WIDER = {
-    "accuracy.adam.ratio_4": (2.0, "half-trained networks differ"),
-    "accuracy.adam.ratio_6": (3.0, "half-trained networks differ"),
-    "accuracy.sgd.ratio_2": (4.0, "half-trained networks differ"),
+    "accuracy.sgd.ratio_0": (2.2, "half-trained networks differ"),
+    "accuracy.adam.ratio_4": (3.0, "half-trained networks differ"),
 }
 
 
@@ -77,7 +78,7 @@ def measure(seed: int = SEED) -> dict:
             for optimiser, at in swept.items():
                 for end, accuracy in best({optimiser: at}).items():
                     m[name][optimiser][end].append(accuracy)
-    powers = {"sgd": (0, 2, 4), "adam": (0, 4, 6, 8)}
+    powers = {"sgd": (0, 4), "adam": (0, 4, 8)}
     m["accuracy"] = {
         optimiser: {f"ratio_{power}": m["relu"][optimiser]["median"][POWERS.index(power)] for power in of_optimiser}
         for optimiser, of_optimiser in powers.items()
@@ -111,15 +112,16 @@ def claim_a_level_gradient_trains_with_either(m):
     """Where the gradient is level, ReLU networks reach {accuracy.sgd.ratio_0:.2f} by gradient descent and
     {accuracy.adam.ratio_0:.2f} by Adam.
     """
-    assert 0.55 < m["accuracy"]["sgd"]["ratio_0"] < 0.95
+    assert 0.45 < m["accuracy"]["sgd"]["ratio_0"] < 0.97
     assert 0.75 < m["accuracy"]["adam"]["ratio_0"] < 1
 
 
 def claim_gradient_descent_needs_more_than_a_ten_thousandth(m):
-    """Gradient descent still finds something at a hundredth, {accuracy.sgd.ratio_2:.2f}, and at none of its rates, with
-    ReLU as with tanh, anything below a ten-thousandth, {accuracy.sgd.ratio_4:.2f}.
+    """Gradient descent gets less far at a hundredth than where the gradient is level, and at none of its rates, with
+    ReLU as with tanh, anywhere below a ten-thousandth, {accuracy.sgd.ratio_4:.2f}.
     """
-    assert 0.12 < m["accuracy"]["sgd"]["ratio_2"] < 0.8
+    level, hundredth = POWERS.index(0), POWERS.index(2)
+    assert 0.15 < m["relu"]["sgd"]["median"][hundredth] < 0.9 * m["relu"]["sgd"]["median"][level]
     assert 0.08 < m["accuracy"]["sgd"]["ratio_4"] < 0.14
     for name in SCALES:
         for ratio, accuracy in zip(m[name]["ratios"], m[name]["sgd"]["hi"], strict=True):
@@ -127,11 +129,11 @@ def claim_gradient_descent_needs_more_than_a_ten_thousandth(m):
 
 
 def claim_adam_reaches_further(m):
-    """Adam still trains a network at a ten-thousandth, {accuracy.adam.ratio_4:.2f}, and half at a millionth,
-    {accuracy.adam.ratio_6:.2f}, but at none of its rates at a hundred-millionth, {accuracy.adam.ratio_8:.2f}.
+    """Adam still trains a network at a ten-thousandth, {accuracy.adam.ratio_4:.2f}, and at none of its rates at a
+    hundred-millionth, {accuracy.adam.ratio_8:.2f}. At a millionth it is a matter of the network.
     """
-    assert 0.45 < m["accuracy"]["adam"]["ratio_4"] < 1
-    assert 0.25 < m["accuracy"]["adam"]["ratio_6"] < 0.95
+    assert 0.3 < m["accuracy"]["adam"]["ratio_4"] < 0.95
+    assert m["relu"]["adam"]["hi"][POWERS.index(4)] > 0.4
     assert 0.08 < m["accuracy"]["adam"]["ratio_8"] < 0.14
     for name in SCALES:
         for ratio, accuracy in zip(m[name]["ratios"], m[name]["adam"]["hi"], strict=True):
