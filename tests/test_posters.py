@@ -131,6 +131,15 @@ class TestDrawn:
         assert len(started) > 1
         assert psutil.wait_procs(started, timeout=60)[1] == []
 
+    def test_a_card_that_is_never_drawn_is_told(self, illustrated, monkeypatch):
+        assert illustrated.mkdocs("build")[0] == 0
+        shutil.rmtree(illustrated.site)
+        for card in (illustrated.root / ".vgdocs/posters").glob("*.png"):
+            card.unlink()
+        monkeypatch.setattr(posters, "TIME_LIMIT", 0.0)
+        code, output = illustrated.mkdocs("build")
+        assert (code, "halving: a browser has not drawn it after 0 s" in output) == (1, True), output
+
     def test_one_is_drawn_where_a_loop_of_events_runs(self, tmp_path):
         async def draw() -> str:
             return drawn(tmp_path)
@@ -170,6 +179,20 @@ class TestMissed:
         assert code == 1
         assert "posters are required" in output
         assert "no browser was found" in output
+
+    @pytest.mark.browser
+    @needs_browser
+    def test_a_card_that_cannot_be_drawn(self, illustrated, monkeypatch):
+        def fail(*_: object) -> None:
+            raise PosterError("the browser is gone")
+
+        assert illustrated.mkdocs("build")[0] == 0
+        monkeypatch.setattr(Posters, "cards", fail)
+        code, output = illustrated.mkdocs("build", "--strict")
+        assert (code, "without posters: the browser is gone" in output) == (0, True), output
+        monkeypatch.setenv("VGDOCS_POSTERS", "require")
+        code, output = illustrated.mkdocs("build")
+        assert (code, "posters are required (VGDOCS_POSTERS): the browser is gone" in output) == (1, True), output
 
     def test_where_they_are_unwanted_nobody_looks_for_a_browser(self, illustrated, monkeypatch):
         monkeypatch.setenv("VGDOCS_POSTERS", "never")

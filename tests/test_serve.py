@@ -3,14 +3,18 @@
 import contextlib
 import http.client
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
+import psutil
 import pytest
+
+import vgdocs
 
 pytestmark = pytest.mark.posix("ends the server with its process group")
 
@@ -32,12 +36,8 @@ class Server:
     """`mkdocs serve` in a process of its own, asked for its page again and again."""
 
     def __init__(self, project, *arguments: str) -> None:
-        self.project = project
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
         self.log = project.root / "serve.log"
-        command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", f"127.0.0.1:{self.port}", *arguments]
+        command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", "127.0.0.1:0", *arguments]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command, cwd=project.root, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -46,8 +46,15 @@ class Server:
         self.failures: list[str] = []
         self._stopped = threading.Event()
 
+    def port(self) -> int:
+        """The port that the system gave to the server: no other process can have taken it meanwhile."""
+        for connection in psutil.Process(self.process.pid).net_connections("inet4"):
+            if connection.status == psutil.CONN_LISTEN:
+                return connection.laddr.port
+        raise ConnectionRefusedError("the server listens to no port")
+
     def get(self, path: str = "/") -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port(), timeout=30)
         with contextlib.closing(connection):
             connection.request("GET", path)
             response = connection.getresponse()
@@ -73,7 +80,7 @@ class Server:
         html = ""
         while time.monotonic() < end:
             assert self.process.poll() is None, self.log.read_text()
-            with contextlib.suppress(ConnectionRefusedError):
+            with contextlib.suppress(ConnectionError):  # not yet, or while it starts anew
                 html = self.get()
             if all(text in html for text in present) and not any(text in html for text in absent):
                 return html
@@ -148,6 +155,74 @@ def test_pages_and_scripts_are_broken_and_mended_under_a_server_that_answers_thr
     assert "docs/index.md:3: halving measures no number 'lst'; did you mean last or first?" in log
     assert "sentence: After the first step 0.5 is left" in log
     assert "The server will appear stuck" not in log
+
+
+def test_every_edit_of_what_a_page_is_made_of_is_seen(project, serve, monkeypatch, tmp_path_factory):
+    engine = project.root / "engine"
+    shutil.copytree(Path(vgdocs.__file__).parent, engine / "vgdocs", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("PYTHONPATH", str(engine))
+    config = project.root / "mkdocs.yml"
+    config.write_text(f"{config.read_text()}  - pymdownx.snippets:\n      check_paths: true\n")
+    snippet = project.root / "part.md"
+    snippet.write_text("Words of a snippet.\n")
+    data = tmp_path_factory.mktemp("elsewhere") / "steps.txt"
+    script = project.script(
+        head="from pathlib import Path\n\nimport plotly.graph_objects as go\n\n"
+        f"SEED = 0\nSTEPS = Path({str(data)!r})\n",
+        measure="""\
+def measure(seed: int = SEED) -> dict:
+    left = [0.5**n for n in range(int(STEPS.read_text()) + 1)]
+    return {"left": left, "first": left[1], "last": left[-1]}
+""",
+        draw="""\
+def draw(m: dict) -> go.Figure:
+    return go.Figure(go.Scatter(x=list(range(len(m["left"]))), y=m["left"], name="left"))
+""",
+        claims='def claim_half(m):\n    """After the first step {first} is left."""\n    assert m["first"] == 0.5\n',
+    )
+    project.page("index", PAGE.replace("halving\n///", 'halving\n    code: measure\n///\n\n--8<-- "part.md"\n'))
+    server = serve()
+    server.until("raises FileNotFoundError", "Words of a snippet.")
+    data.write_text("10")
+    server.until(SHOWN, "vg-plot", "The code of", absent=("vg-error",))
+
+    snippet.write_text("Other words.\n")
+    server.until("Other words.")
+    fresh = project.root / "fresh.md"  # many editors write another file and put it in the place of the first
+    for words in ("Words in its place.", "Words in the place of those."):
+        fresh.write_text(f"{words}\n")
+        os.replace(fresh, snippet)
+        server.until(words)
+    snippet.unlink()
+    server.until("The page fails", "part.md")
+    snippet.write_text("It is back.\n")
+    server.until("It is back.", SHOWN, absent=("vg-error",))
+
+    data.write_text("20")
+    server.until("9.5 × 10<sup>−7</sup>")
+    data.unlink()
+    server.until("raises FileNotFoundError")
+    data.write_text("10")
+    server.until(SHOWN, absent=("vg-error",))
+    project.edit(script, "int(STEPS", "int(STEP")
+    server.until("raises NameError")
+    project.edit(script, "int(STEP", "int(STEPS")
+    server.until(SHOWN, absent=("vg-error",))
+
+    fragments, page = engine / "vgdocs/fragments.py", engine / "vgdocs/markdown.py"
+    good = fragments.read_text()
+    fragments.write_text(f"{good}\nthis is no Python\n")
+    end = time.monotonic() + SECONDS
+    while "can't be loaded; what was loaded before serves on" not in server.log.read_text():
+        assert time.monotonic() < end, server.log.read_text()
+        time.sleep(0.1)
+    server.until(SHOWN)
+    fragments.write_text(good)
+    project.edit(page, "The code of <code>", "Here are the lines of <code>")
+    server.until("Here are the lines of", SHOWN)
+    data.write_text("20")  # which the server that was started anew follows too
+    server.until("9.5 × 10<sup>−7</sup>")
+    assert "The server will appear stuck" not in server.log.read_text()
 
 
 def test_a_store_that_cannot_be_written_is_shown_in_the_page(project, serve, monkeypatch):

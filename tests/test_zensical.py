@@ -6,13 +6,17 @@ Notebooks aside, which it doesn't know. It ignores plugins, too, so `numbers.jso
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup, Tag
+from mkdocs.config import load_config
 
 from vgdocs.citations import pages
 from vgdocs.library import Library
@@ -21,6 +25,7 @@ REAL_FIGURES = True  # see conftest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [page for _, page in pages(ROOT / "docs")]
+SNIPPET = re.compile(r'^--8<-- "([^":]+)', re.MULTILINE)
 VARYING = "[data-md-source-file], .md-source-file, .md-content__button, .headerlink"  # the theme's, not the article's
 
 # mkdocs build without the labs, which take the longest and aren't compared
@@ -102,6 +107,72 @@ def test_the_comparison_is_not_of_nothing(built):
     }
     assert counts["figure.vg-figure"] >= 40, counts
     assert min(counts.values()) >= 40, counts
+
+
+def test_all_that_pages_are_made_of_is_watched():
+    """Its cache and its server know of the pages themselves and of what mkdocs.yml has them watch."""
+    watched = load_config(str(ROOT / "mkdocs.yml")).watch
+    snippets = [match for page in (ROOT / "docs").rglob("*.md") for match in SNIPPET.findall(page.read_text("utf-8"))]
+    assert len(snippets) >= 2
+    for path in ("figures", *snippets):
+        assert any((ROOT / path).is_relative_to(folder) for folder in watched), path
+
+
+def test_an_edit_is_seen_in_nested_pages_by_its_cache_and_by_its_server(make_project, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    monkeypatch.delenv("VGDOCS_STORE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    project = make_project(tmp_path)
+    (tmp_path / "mkdocs.yml").write_text(
+        "site_name: Miniature\nmarkdown_extensions:\n  - pymdownx.snippets\n  - vgdocs.markdown\n"
+        "watch:\n  - figures\n  - part.md\n"
+    )
+    snippet, data = tmp_path / "part.md", project.figures / "data/deep/steps.txt"
+    snippet.write_text("Words of a snippet.\n")
+    data.parent.mkdir(parents=True)
+    data.write_text("10")
+    script = project.script(
+        head="from pathlib import Path\n\nimport plotly.graph_objects as go\n\nSEED = 0\n"
+        'STEPS = int((Path(__file__).parent / "data/deep/steps.txt").read_text())\n',
+        claims='def claim_it_falls(m):\n    """{last:.1e} is left."""\n    assert m["last"] < m["first"]\n',
+    )
+    page = project.page("a/b/c/deep", 'It is [[halving.last:.1e]].\n\n--8<-- "part.md"\n')
+
+    def shown() -> str:
+        built = tmp_path / "site/a/b/c/deep/index.html"
+        return built.read_text("utf-8") if built.is_file() else ""
+
+    def edits() -> Iterator[str]:
+        """Edit what the page is made of, kind by kind, and tell what is shown then."""
+        yield "9.8 × 10<sup>−4</sup>"
+        data.write_text("20")
+        yield "9.5 × 10<sup>−7</sup>"
+        project.edit(script, "0.5**n", "0.25**n")
+        yield "9.1 × 10<sup>−13</sup>"
+        snippet.write_text("Other words.\n")
+        yield "Other words."
+        project.edit(page, "It is", "It was")
+        yield "It was"
+        data.write_text("10")
+        project.edit(script, "0.25**n", "0.5**n")
+        yield "9.8 × 10<sup>−4</sup>"
+
+    zensical = [sys.executable, "-m", "zensical"]
+    for present in edits():
+        subprocess.run([*zensical, "build"], check=True, capture_output=True)
+        assert present in shown(), shown()[-3000:]
+        time.sleep(1)  # its cache counts in seconds
+    project.edit(page, "It was", "It is")
+    with subprocess.Popen([*zensical, "serve", "--dev-addr", "127.0.0.1:0"], stdout=subprocess.DEVNULL) as server:
+        try:
+            for present in edits():
+                end = time.monotonic() + 60
+                while present not in shown():
+                    assert time.monotonic() < end, f"{present} never came: {shown()[-3000:]}"
+                    time.sleep(0.1)
+                time.sleep(1)
+        finally:
+            server.terminate()
 
 
 def test_the_check_finds_an_error_box_in_a_page_by_zensical(built):

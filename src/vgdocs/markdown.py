@@ -21,12 +21,12 @@ import json
 import logging
 import re
 import xml.etree.ElementTree as etree
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import markdown
 import pygments
@@ -36,11 +36,11 @@ from markdown.treeprocessors import Treeprocessor
 from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block
 
-from vgdocs import drift, fragments, math
+from vgdocs import drift, fragments, math, observe
 from vgdocs.citations import NUMBER, Problem
 from vgdocs.library import CitationError, Entry, Library
 from vgdocs.numbers import fill
-from vgdocs.posters import REM, PosterError, Posters, height
+from vgdocs.posters import REM, EndlessError, PosterError, Posters, height
 from vgdocs.site_assets import UNDRAWN
 
 log = logging.getLogger("mkdocs.plugins.vgdocs")  # MkDocs shows what is told under its own name
@@ -51,6 +51,8 @@ HANDLED = {"arithmatex", "vg-error"}  # classes of elements whose text isn't the
 NO_BLOCK = "this is no block: a figure takes a name, the options code and notes, and a closing ///"
 OPEN = "data-open"  # marks a figure whose closing /// hasn't come yet
 
+T = TypeVar("T")
+
 
 @dataclass
 class Context:
@@ -60,7 +62,7 @@ class Context:
     page: str = ""
     problems: list[Problem] = field(default_factory=list)
     refreshes: bool = False  # whether each conversion brings the records up to date itself
-    seen: list[tuple[str, int]] | None = None  # the scripts' state when it last did
+    seen: dict[str, tuple[int, int]] | None = None  # the state of what they depend on, when it last did
     posters: Posters = field(init=False)
     without_posters: str = ""  # why figures have none, once that is known
     late: dict[str, str] | None = None  # marks and what belongs there; see `later`
@@ -69,15 +71,27 @@ class Context:
         self.posters = Posters(self.library.store)
 
     def draw_posters(self, plots: Mapping[str, dict[str, Any]]) -> None:
-        """Draw the posters that are missing. Why that can't be done is told once; where they're required, it raises."""
+        """Draw the posters that are missing; raises as `_drawn` does."""
+        self._drawn(lambda: self.posters.draw(plots))
+
+    def draw_cards(self, findings: Mapping[str, tuple[str, dict[str, Any]]], site: str) -> dict[str, bytes]:
+        """The pictures of shared links, as `Posters.cards` makes them, or none; raises as `_drawn` does."""
+        return self._drawn(lambda: self.posters.cards(findings, site)) or {}
+
+    def _drawn(self, draw: Callable[[], T]) -> T | None:
+        """What a browser draws. Where there is none to draw, that is told once.
+
+        Raises PosterError where posters are required, and for a plot that is never done: a reader's browser would
+        hang on it too.
+        """
         try:
-            if not self.without_posters:
-                self.posters.draw(plots)
+            return None if self.without_posters else draw()
         except PosterError as error:
-            if self.posters.required:
+            if self.posters.required or isinstance(error, EndlessError):
                 raise
             self.without_posters = str(error)
             log.info("figures are drawn in the reader's browser, without posters: %s", error)
+            return None
 
     def later(self, html: str) -> str:
         """HTML that isn't for the search index, or where someone fills it in, a mark that stands for it.
@@ -147,10 +161,11 @@ class _Refresh(Preprocessor):
 
     def run(self, lines: list[str]) -> list[str]:
         if self.context.refreshes:
-            state = _state(self.context.library.folder)
+            state = _state(self.context.library)
             if state != self.context.seen:
                 self.context.library.refresh()
-                self.context.seen = state
+                # of what was known before, what was edited meanwhile is still to be seen
+                self.context.seen = _state(self.context.library) | state
                 try:
                     self.context.draw_posters(self.context.library.plots)
                 except PosterError as error:
@@ -158,10 +173,10 @@ class _Refresh(Preprocessor):
         return lines
 
 
-def _state(folder: Path) -> list[tuple[str, int]]:
+def _state(library: Library) -> dict[str, tuple[int, int]]:
     """A cheap sign that something was edited; what decides is the records' keys."""
-    paths = [*folder.rglob("*.py"), *Path(__file__).parent.glob("*.py")]
-    return sorted((str(path), path.stat().st_mtime_ns) for path in paths)
+    paths = [*library.folder.rglob("*.py"), *Path(__file__).parent.rglob("*.py"), *library.inputs()]
+    return {str(path): observe.stamp(path) for path in paths}
 
 
 class _CitedNumber(InlineProcessor):

@@ -12,8 +12,12 @@ import json
 import logging
 import os
 import re
+import shutil
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,12 +32,12 @@ from mkdocs.plugins import BasePlugin, event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from vgdocs import notebook, search, site_assets, stylesheet, weight
+from vgdocs import notebook, observe, search, site_assets, stylesheet, weight
 from vgdocs.figure import FigureError, SettingError
-from vgdocs.library import Library
+from vgdocs.library import Entry, Library
 from vgdocs.markdown import Context
 from vgdocs.numbers import count
-from vgdocs.posters import PosterError
+from vgdocs.posters import EndlessError, PosterError
 from vgdocs.progress import bar
 from vgdocs.record import Record
 from vgdocs.report import report
@@ -48,6 +52,7 @@ EXTENSION = "vgdocs.markdown"
 LATE = re.compile(r"<!--vg-late-\d+-->")
 CARD = "assets/cards/{}.png"  # of a figure; overrides/main.html names it where a link to the page is shared
 PATIENCE = 2.0  # seconds that a rebuild under serve waits for what was edited, if it is measured that soon
+LOOK = 0.5  # seconds between looks at what the site is made of
 PAUSE = 4  # times as long as it took to build the site, before what was measured meanwhile has it built anew
 
 
@@ -70,11 +75,13 @@ class VgdocsPlugin(BasePlugin[Options]):
         self._news = threading.Event()  # something was measured that no build has looked at yet
         self._began = self._ended = 0.0  # the latest build, by the monotonic clock
         self._shown: dict[str, list[str]] = {}  # the figures on each page, by its address
-        self._cards: dict[str, tuple[str, dict[str, Any]]] = {}  # finding and plot of the first figure of each page
+        self._cards: list[tuple[Page, Entry]] = []  # each page's first figure, to show where a link is shared
         self._files = Files([])
         self._signal = Path()
-        self._server: LiveReloadServer | None = None
-        self._watched: set[str] = set()
+        self._watched: list[Path] = []  # what MkDocs watches, and what is written by builds
+        self._stamps: dict[Path, tuple[int, int]] = {}  # what the site is made of besides, and in which state
+        self._over = threading.Event()  # the server shuts down
+        self._engine = self._refused = ""  # the engine as it runs here, and one that can't be started
         self._name = ""  # of the site, as text
         self._runs = Path()  # of the labs, as mkdocs-jupyter keeps them
 
@@ -85,7 +92,7 @@ class VgdocsPlugin(BasePlugin[Options]):
                 "Use: python scripts/deploy.py VERSION"
             )
         # mkdocs keeps one plugin for all that a process builds
-        self.serving, self.context = command == "serve", None
+        self.serving, self.context, self._engine = command == "serve", None, _engine()
         if self.serving and os.environ.get("VGDOCS_RUN") != "never":
             from vgdocs import runner
 
@@ -102,6 +109,10 @@ class VgdocsPlugin(BasePlugin[Options]):
         self.context = self.context or Context(Library(root))
         config.mdx_configs.setdefault(EXTENSION, {})["context"] = self.context
         config.watch = [*config.watch, str(self.context.library.folder)]
+        written = [config.site_dir, str(self.context.library.store.folder)]
+        self._watched = [Path(os.path.abspath(path)) for path in [*config.watch, config.docs_dir, *written]]
+        if self.serving and (engine := _engine()) not in (self._engine, self._refused):
+            self._start_anew(engine, config)
         if not config.use_directory_urls:
             # a copy for the file system, where Material's instant navigation keeps every script from starting
             features = config.theme.get("features") or []
@@ -120,10 +131,10 @@ class VgdocsPlugin(BasePlugin[Options]):
         return config
 
     def on_serve(self, server: LiveReloadServer, /, *, config: MkDocsConfig, builder: Any) -> LiveReloadServer:
-        self._server = server
-        self._watch_inputs()
+        self._follow(Path(__file__).parent.rglob("*.py"))
         self._touch()
         server.watch(str(self._signal))
+        threading.Thread(target=self._look_out, daemon=True).start()
         return server
 
     def on_pre_build(self, *, config: MkDocsConfig) -> None:
@@ -145,6 +156,7 @@ class VgdocsPlugin(BasePlugin[Options]):
         self._news.clear()
         took = library.times()
         library.refresh(run=False)
+        self._follow(library.inputs())
         waiting = [e.name for e in library.entries.values() if not e.record and not e.error]
         if (waiting or self._undrawn(library)) and not self._measuring:
             self._start_measuring(waiting)
@@ -152,9 +164,11 @@ class VgdocsPlugin(BasePlugin[Options]):
             if waiting and quick and self._ended and self._measured.wait(PATIENCE):
                 self._taken.set()
                 library.refresh(run=False)
+                self._follow(library.inputs())
 
     def on_shutdown(self) -> None:
         self._news.clear()
+        self._over.set()
 
     def on_files(self, files: Files, /, *, config: MkDocsConfig) -> Files:
         for address, path in site_assets.served().items():
@@ -164,8 +178,7 @@ class VgdocsPlugin(BasePlugin[Options]):
 
     @event_priority(-50)  # after mkdocs-jupyter has replaced the page's render
     def on_pre_page(self, page: Page, /, *, config: MkDocsConfig, files: Files) -> Page:
-        if page.file.src_uri.endswith((".py", ".ipynb")):
-            self._guard(page)
+        self._guard(page)
         return page
 
     def on_page_markdown(self, markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -193,14 +206,14 @@ class VgdocsPlugin(BasePlugin[Options]):
             name, text = stylesheet.merge(sheets)
             files.append(File.generated(config, name, content=text))
             config.extra_css = [name, *others]
+        self._show_cards(config, files)
 
     def on_page_content(self, html: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> None:
         assert self.context
         self._shown[page.url] = names = search.figures(html)
         entry = self.context.library.entries.get(names[0]) if names and not self.serving else None
         if entry and entry.record and self.context.posters.get(entry.record.plot):
-            self._cards[entry.name] = entry.title, entry.record.plot
-            page.meta["vg_card"] = CARD.format(entry.name)
+            self._cards.append((page, entry))
 
     def on_post_page(self, output: str, /, *, page: Page, config: MkDocsConfig) -> str:
         assert self.context
@@ -223,16 +236,11 @@ class VgdocsPlugin(BasePlugin[Options]):
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         assert self.context
         self._ended = time.monotonic()
-        self._watch_inputs()
         target = Path(config.site_dir) / "numbers.json"
         summary = self.context.library.summary()
         target.write_text(json.dumps(summary, indent=1, ensure_ascii=False), "utf-8")
         # the search plugin, which stands before this one in mkdocs.yml, has written it by now
         search.extend(Path(config.site_dir) / "search/search_index.json", self._shown, summary)
-        for name, picture in self.context.posters.cards(self._cards, self._name).items():
-            card = Path(config.site_dir) / CARD.format(name)
-            card.parent.mkdir(parents=True, exist_ok=True)
-            card.write_bytes(picture)
         self._seal_labs()
         paragraphs = report(self.context.library, self.context.problems)
         if not paragraphs:
@@ -244,23 +252,55 @@ class VgdocsPlugin(BasePlugin[Options]):
 
     def _draw_posters(self) -> None:
         assert self.context
-        try:
+        with _told():
             self.context.draw_posters(self.context.library.plots)
-        except PosterError as error:
-            raise PluginError(f"posters are required (VGDOCS_POSTERS): {error}") from None
+
+    def _show_cards(self, config: MkDocsConfig, files: Files) -> None:
+        """Give each page that shows a figure a picture for links to it."""
+        assert self.context
+        findings = {entry.name: (entry.title, entry.record.plot) for _, entry in self._cards if entry.record}
+        with _told():
+            pictures = self.context.draw_cards(findings, self._name)
+        for name, picture in pictures.items():
+            files.append(File.generated(config, CARD.format(name), content=picture))
+        for page, entry in self._cards:
+            if entry.name in pictures:
+                page.meta["vg_card"] = CARD.format(entry.name)
 
     def _undrawn(self, library: Library) -> bool:
         """Whether posters are missing that can be drawn."""
         assert self.context
         return not self.context.without_posters and bool(self.context.posters.missing(library.plots.values()))
 
-    def _watch_inputs(self) -> None:
-        """Have the server watch what the figures were seen to read, wherever it lies."""
-        assert self.context
-        for path in self.context.library.inputs():
-            if self._server and str(path) not in self._watched:
-                self._watched.add(str(path))
-                self._server.watch(str(path))
+    def _follow(self, paths: Iterable[Path]) -> None:
+        """Have the site built anew when one of these files changes, goes or comes back, wherever it lies."""
+        for path in paths:
+            if path not in self._stamps and not any(path.is_relative_to(folder) for folder in self._watched):
+                self._stamps[path] = observe.stamp(path)
+
+    def _look_out(self) -> None:
+        while not self._over.wait(LOOK):
+            for path, was in self._stamps.copy().items():
+                if (now := observe.stamp(path)) != was:
+                    self._stamps[path] = now
+                    self._touch()
+
+    def _start_anew(self, engine: str, config: MkDocsConfig) -> None:
+        """Put a server with the engine as it is now in this one's place: Python goes on with what it has loaded."""
+        self._refused = engine
+        modules = "import vgdocs.mkdocs_plugin, vgdocs.labs, vgdocs.runner"
+        tried = subprocess.run([sys.executable, "-c", modules], capture_output=True, text=True, check=False)
+        if tried.returncode:
+            why = tried.stderr.strip()
+            _complain(f"vgdocs was edited and can't be loaded; what was loaded before serves on\n\n{why}")
+        elif os.name == "nt":  # where a process can't be replaced
+            _complain("vgdocs was edited: start mkdocs serve again, to have the pages made by it")
+        else:
+            log.info("vgdocs was edited: starting anew")
+            shutil.rmtree(config.site_dir, ignore_errors=True)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     def _touch(self) -> None:
         """Make `mkdocs serve` build anew: it watches this file."""
@@ -292,6 +332,9 @@ class VgdocsPlugin(BasePlugin[Options]):
             self._measured.set()
             undrawn = self._undrawn(library)
             self.context.draw_posters(library.plots)
+        except PosterError as error:
+            self.context.without_posters = str(error)  # else the next build would try again, and so on
+            _complain(str(error))
         finally:
             self._measuring = False
             if undrawn or not self._taken.wait(0.1):
@@ -312,10 +355,7 @@ class VgdocsPlugin(BasePlugin[Options]):
             os.environ["IPYTHONDIR"] = str(notebook.install(folder / "ipython"))
         except OSError as error:
             _complain(f"the labs' figures can't be drawn: {error}")
-        digest = hashlib.sha256()
-        for path in sorted(Path(__file__).parent.rglob("*.py")):
-            digest.update(path.read_bytes())
-        self._runs = folder / "labs" / digest.hexdigest()[:16]
+        self._runs = folder / "labs" / _engine()
         jupyter.config["cache_dir"] = str(self._runs)
         for run in self._runs.glob("*.json"):  # what isn't as a build left it is made again
             if self.context.library.store.read_text(run.with_suffix(".whole")) != _digest(run):
@@ -329,45 +369,82 @@ class VgdocsPlugin(BasePlugin[Options]):
                 self.context.library.store.write_text(run.with_suffix(".whole"), _digest(run), "a lab's run")
 
     def _guard(self, page: Page) -> None:
-        """Finish a lab's page, and make one that fails a problem in the summary and a box in its page."""
-        from vgdocs import labs  # which loads an HTML parser; a build that takes a second without labs would feel it
-
+        """Make a page that fails a problem in the summary and a box in its place, finish a lab, follow what is read."""
         render = page.render
+        is_lab = page.file.src_uri.endswith((".py", ".ipynb"))
         context = self.context
         assert context
 
         def guarded(config: MkDocsConfig, files: Files) -> None:
-            def resolve(source: str) -> str | None:
-                file = files.get_file_from_path(source)
-                return file.url_relative_to(page.file) if file else None
-
-            def absolute(source: str) -> str | None:
-                address = resolve(source)
-                return urljoin(page.canonical_url, address) if address and page.canonical_url else None
-
             context.page = page.file.src_uri
+            watch = observe.Watch(context.library.root)
             try:
-                render(config, files)
-                html = labs.slim(page.content or "")
-                page.meta.setdefault("description", escape(labs.describe(html)))
-                html = labs.typeset(html, context.report)
-                html = labs.link(html, page.file.src_uri, resolve, context.report)
-                plots = {f"{context.page}, plot {i}": plot for i, plot in enumerate(labs.plots(html), 1)}
-                context.draw_posters(plots)
-                html = labs.illustrate(html, context.posters.get)
-                page.content = labs.offer(html, page.file.src_uri)
-                lab = Path(page.file.abs_src_path or "")
-                target = Path(page.file.abs_dest_path).with_name(f"{lab.stem}.ipynb")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(labs.notebook(lab.read_text("utf-8"), page.file.src_uri, absolute), "utf-8")
+                if is_lab:
+                    render(config, files)
+                    self._finish(page, files)
+                elif self.serving:
+                    with watch:
+                        render(config, files)
+                else:
+                    render(config, files)
             except Exception as error:
+                log.debug("%s fails", context.page, exc_info=True)
                 lines = click.unstyle(str(error)).strip().splitlines() or [type(error).__name__]
-                context.report(f"the lab fails: {lines[-1]}")
+                what = "the lab" if is_lab else "the page"
+                context.report(f"{what} fails: {lines[-1]}")
                 text = escape("\n".join(lines))
-                title = "<p><strong>The lab fails.</strong></p>"
+                title = f"<p><strong>{what.capitalize()} fails.</strong></p>"
                 page.content = f'<div class="vg-error" role="alert">{title}<pre>{text}</pre></div>'
+            self._follow(observe.files(watch.inputs, watch.root))
 
         page.render = guarded  # type: ignore[method-assign]
+
+    def _finish(self, page: Page, files: Files) -> None:
+        """Make of what mkdocs-jupyter has rendered one of our pages, with the notebook beside it."""
+        from vgdocs import labs  # which loads an HTML parser; a build that takes a second without labs would feel it
+
+        context = self.context
+        assert context
+
+        def resolve(source: str) -> str | None:
+            file = files.get_file_from_path(source)
+            return file.url_relative_to(page.file) if file else None
+
+        def absolute(source: str) -> str | None:
+            address = resolve(source)
+            return urljoin(page.canonical_url, address) if address and page.canonical_url else None
+
+        html = labs.slim(page.content or "")
+        page.meta.setdefault("description", escape(labs.describe(html)))
+        html = labs.typeset(html, context.report)
+        html = labs.link(html, page.file.src_uri, resolve, context.report)
+        plots = {f"{context.page}, plot {i}": plot for i, plot in enumerate(labs.plots(html), 1)}
+        context.draw_posters(plots)
+        html = labs.illustrate(html, context.posters.get)
+        page.content = labs.offer(html, page.file.src_uri)
+        lab = Path(page.file.abs_src_path or "")
+        target = Path(page.file.abs_dest_path).with_name(f"{lab.stem}.ipynb")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(labs.notebook(lab.read_text("utf-8"), page.file.src_uri, absolute), "utf-8")
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Posters that are required and can't be drawn, or one that is never done, end the build."""
+    try:
+        yield
+    except EndlessError as error:
+        raise PluginError(str(error)) from None
+    except PosterError as error:
+        raise PluginError(f"posters are required (VGDOCS_POSTERS): {error}") from None
+
+
+def _engine() -> str:
+    """What tells this package's code from another state of it."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _digest(path: Path) -> str:

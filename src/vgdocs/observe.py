@@ -45,8 +45,17 @@ def hold(inputs: Mapping[str, str], root: Path) -> bool:
 
 
 def files(inputs: Mapping[str, str], root: Path) -> list[Path]:
-    """The files and folders among the inputs, for a server to watch."""
-    return [_path(place, root) for place, was in inputs.items() if was not in (MISSING, PRESENT)]
+    """The files and folders among the inputs, those too that were looked for and not found, for a server to watch."""
+    return [_path(place, root) for place in inputs]
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """A cheap sign of a file's or a folder's state: when it was written, and its size; zeros if it isn't there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def sources(inputs: Mapping[str, str], root: Path) -> list[str]:

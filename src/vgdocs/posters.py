@@ -100,6 +100,10 @@ class PosterError(Exception):
     """There is no browser to draw with, or nothing to draw by."""
 
 
+class EndlessError(PosterError):
+    """A plot that no browser is done with, wherever it is drawn."""
+
+
 class Posters:
     """The posters of a project: what is in its store, and a way to draw what is not.
 
@@ -263,11 +267,11 @@ def _browse(assets: Path, sentinels: dict[str, str], act: Callable[[Page], Await
 
 
 async def _in_time(name: str, drawing: Awaitable[T]) -> T:
-    """What a browser draws for a figure, if it is done within the limit. Raises PosterError."""
+    """What a browser draws for a figure, if it is done within the limit. Raises EndlessError."""
     try:
         return await asyncio.wait_for(drawing, TIME_LIMIT)
     except TimeoutError:
-        raise PosterError(f"{name}: a browser has not drawn it after {TIME_LIMIT:g} s") from None
+        raise EndlessError(f"{name}: a browser has not drawn it after {TIME_LIMIT:g} s") from None
 
 
 def _colour(match: re.Match[str], colours: dict[tuple[int, ...], str]) -> str:
