@@ -36,7 +36,8 @@ KINDS = {  # name, activation, init, hidden layers
     "relu_24": ("ReLU, 24 layers", nn.ReLU, nn.init.kaiming_normal_, 24),
 }
 ROLES = {"sigmoid_24": "vanishing", "relu_24": "healthy"}
-# Which rate is the best can follow the rounding, and end.relu_3 follows it: 1.8 to 3.9 over six seeds.
+# Which rate is the best can follow the rounding, and end.relu_3 follows it: data scaled by
+# 1 + 1e-6 took it from 1.8 to 3.3, and end.relu_24 from 14 to 11.
 TOLERANCE = {"start": 0.01, "end": 0.8, "end.relu_3": 1.0, "largest": 0.8, "moved": 0.4, "accuracy": 0.4}
 WIDER = {
     "start.sigmoid_24": (8.0, "a product over 23 layers of finite width"),
@@ -46,7 +47,7 @@ WIDER = {
     "largest": (50.0, "a product over 23 layers of finite width, and the largest of thirty"),
     "moved.sgd": (8.0, "the largest of fifteen"),
     "moved.adam": (3.0, "the largest of fifteen"),
-    "accuracy.adam": (2.5, "the largest of fifteen half-trained networks"),
+    "accuracy.adam": (3.0, "the largest of fifteen half-trained networks"),
     "end.sigmoid_24": (8.0, "a product over 23 layers of finite width"),
     "end.relu_24": (20.0, "trained networks of 24 layers"),
 }
@@ -167,7 +168,7 @@ def claim_a_deep_one_never_starts(m):
     rates ever more than {largest:.0e}: without a gradient there is no training that could mend it."""
     assert 5e-16 < m["start"]["sigmoid_24"] < 2e-14
     assert m["start"]["sigmoid_24"] < m["largest"] < 3e-13
-    assert m["end"]["sigmoid_24"] <= m["largest"]
+    assert 5e-16 < m["end"]["sigmoid_24"] <= min(m["largest"], 2.5e-14)
 
 
 def claim_a_deep_relu_network_drifts_the_other_way(m):
@@ -182,7 +183,7 @@ def claim_five_layers_stand_still_under_gradient_descent(m):
     """By gradient descent the first of 5 sigmoid layers with PyTorch's weights moves by at most {moved.sgd:.0%} of its
     norm in 6 epochs, at any of five learning rates, and the best network is at {accuracy.sgd:.2f}. By Adam it moves by
     up to {moved.adam:.0f} times its norm, and the best is at {accuracy.adam:.2f}."""
-    assert 0.003 < m["moved"]["sgd"] < 0.1
+    assert 0.004 < m["moved"]["sgd"] < 0.1
     assert 0.07 < m["accuracy"]["sgd"] < 0.15
     assert 2 < m["moved"]["adam"] < 12
     assert 0.25 < m["accuracy"]["adam"] < 1
