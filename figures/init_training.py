@@ -11,8 +11,8 @@ Each line is one way to build and initialise such a network:
     + LN, + BN             layer or batch normalisation before the activation
     residual               h + W phi(h) / sqrt(30), PyTorch's default weights
 
-An exploding gradient is no dead end: ReLU with batch normalisation needs another learning rate, and why it does isn't
-the gradient's size. With a backward pass that divides by 1.211 at each layer Adam gets as far.
+An exploding gradient is no dead end: ReLU with batch normalisation needs another learning rate. By Adam, why it does
+isn't the gradient's size: with a backward pass that divides by 1.211 at each layer Adam gets as far.
 """
 
 import math

@@ -35,7 +35,7 @@ from vgdocs.figure import Figure, FigureError, SettingError
 from vgdocs.record import Keys, Record, Verdict, make_keys
 from vgdocs.store import Store, StoreError
 
-TIME_LIMIT = 300.0  # seconds a figure may take before it counts as hanging; VGDOCS_TIME_LIMIT overrides
+TIME_LIMIT = 600.0  # seconds a figure may take before it counts as hanging; VGDOCS_TIME_LIMIT overrides
 # what takes seconds to load is loaded once, not in each figure, if one of the scripts has a word that calls for it
 PRELOAD = {
     "torch": "torch|vgdocs",
