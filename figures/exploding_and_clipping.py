@@ -128,7 +128,8 @@ def claim_clipping_widens_the_choice_of_rates(m):
 
 
 def claim_adam_trains_without(m):
-    """The best of Adam's rates reaches {accuracy.adam_free:.2f} without clipping, and more with: {accuracy.adam_clipped:.2f}."""
+    """The best of Adam's rates reaches {accuracy.adam_free:.2f} without clipping, and with it more,
+    {accuracy.adam_clipped:.2f}."""
     free, clipped = m["accuracy"]["adam_free"], m["accuracy"]["adam_clipped"]
     assert 0.5 < free["lo"] <= free["median"] <= free["hi"] < 0.97
     assert 0.6 < clipped["lo"] <= clipped["median"] <= clipped["hi"] <= 1

@@ -203,6 +203,7 @@ def claim_at_24_layers_the_initialisation_decides(m):
         assert 0.07 < m["accuracy"][kind]["lo"] <= m["accuracy"][kind]["median"] <= m["accuracy"][kind]["hi"] < 0.14
         assert max(max(at["hi"]) for at in m["swept"][kind].values()) < 0.15
     assert m["accuracy"]["relu_xavier_deep"]["lo"] > 0.2
+    assert max(m["swept"]["relu_xavier_deep"]["sgd"]["hi"]) < 0.15
     assert 0.25 < m["accuracy"]["relu_xavier_deep"]["median"] < 0.9
     assert m["accuracy"]["relu_he_deep"]["lo"] > 0.7
 

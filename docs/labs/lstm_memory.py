@@ -113,5 +113,5 @@ assert full > 100 * direct, "most of it takes the other paths"
 # [Gates](../solutions/gates.md) shows what either costs.
 #
 # **Try it yourself.** Download [this page as a notebook](lstm_memory.ipynb), open it in Jupyter or VS Code, and find
-# the forget bias at which half of the *direct path's* product is left after ten steps, a hundred, a thousand. It is close
-# to the logarithm of the number of steps plus a constant. Why? And what has the full gradient become by then?
+# the forget bias at which half of the *direct path's* product is left after ten steps, a hundred, a thousand. It is
+# close to the logarithm of the number of steps plus a constant. Why? And what has the full gradient become by then?
