@@ -46,7 +46,7 @@ WIDER = {
     "accuracy.vanishing_adam_clipped.lo": (2.5, "some networks have only begun to learn"),
     "accuracy.vanishing_adam_clipped.hi": (2.5, "some networks have only begun to learn"),
 }
-TOLERANCE = {"accuracy": 0.4, "accuracy.vanishing_adam_free": 1.5, "accuracy.vanishing_adam_clipped": 1.5}
+TOLERANCE = {"accuracy": 0.4, "accuracy.vanishing_adam_free": 1.0, "accuracy.vanishing_adam_clipped": 1.0}
 
 
 def network(kind: str, seed: int) -> nn.Sequential:

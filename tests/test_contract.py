@@ -29,6 +29,7 @@ ROLES = {"vanishing", "healthy", "exploding", "theory", "reference", None}
 THEMED = re.compile(r"(?!hovertemplate|texttemplate).*(color|font|template)", re.IGNORECASE)
 
 MAY_IMPORT = {
+    "copy",
     "torch",
     "plotly",
     "sklearn",
