@@ -132,9 +132,10 @@ def measure(seed: int = SEED) -> dict:
 
 def draw(m: dict) -> go.Figure:
     fig = make_subplots(rows=2, cols=1, vertical_spacing=0.18)
-    places = list(range(1, WIDTH + 1))
+    places = list(range(1, WIDTH + 1, 3))  # every third: a page carries each point twice, as data and in its poster
     for kind, name in NAMES.items():
-        fig.add_traces(band_traces(places, m["spectrum"][kind], name, ROLES.get(kind)), rows=1, cols=1)
+        shown = {line: values[::3] for line, values in m["spectrum"][kind].items()}
+        fig.add_traces(band_traces(places, shown, name, ROLES.get(kind)), rows=1, cols=1)
         traces = band_traces(m["depths"], m["by_depth"][kind], name, ROLES.get(kind))
         fig.add_traces([trace.update(showlegend=False) for trace in traces], rows=2, cols=1)
     for kind in NAMES:

@@ -220,7 +220,13 @@ class TestNothingStaysBehind:
         monkeypatch.setenv("VGDOCS_TEST", str(project.root))
         mark = project.root / "mark"
         project.script(**measuring(f"{self.SLEEPS}; open({str(mark)!r}, 'w').close(); time.sleep(99)"))
-        running = subprocess.Popen([sys.executable, "-m", "vgdocs", "run"], cwd=project.root, start_new_session=True)
+        running = subprocess.Popen(
+            [sys.executable, "-m", "vgdocs", "run"],
+            cwd=project.root,
+            start_new_session=True,
+            # a shell has what it starts in the background ignore Ctrl-C, and that is inherited
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         while not mark.exists():
             assert running.poll() is None
             time.sleep(0.05)

@@ -67,3 +67,9 @@ def test_a_built_page_waits_for_one_stylesheet(project):
         assert "--md-primary-fg-color" in css, "Material's palette is missing"
         assert "data-md-color-switching" not in css
         assert "url(../style/dot.png)" in css
+
+
+def test_what_only_its_author_reads_is_left_out():
+    css = 'a{\n    /* why */\n    content: "/* kept */";\n    top: 0;\n}\n\n/* The end. */\n'
+    _, text = stylesheet.merge({"a.css": css})
+    assert text == 'a{\ncontent: "/* kept */";\ntop: 0;\n}\n'

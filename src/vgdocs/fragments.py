@@ -15,7 +15,7 @@ from pygments.lexers import PythonLexer
 from vgdocs import drift
 from vgdocs.figure import Claim
 from vgdocs.library import CitationError, Entry
-from vgdocs.numbers import count, fill, format_number
+from vgdocs.numbers import count, fill, format_number, in_page
 from vgdocs.record import lookup
 
 SLOWEST = 8  # figures that the table of times names
@@ -28,8 +28,8 @@ def _number_attributes(figure: str, number: str, value: float) -> dict[str, str]
         "class": "vg-number",
         "data-figure": figure,
         "data-number": number,
-        "value": repr(value),
-        "title": f"{figure}.{number} = {value!r}",
+        "value": in_page(value),
+        "title": f"{figure}.{number} = {in_page(value)}",
     }
 
 

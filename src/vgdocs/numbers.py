@@ -46,6 +46,11 @@ def format_number(value: Number, spec: str = "") -> Formatted:
     return Formatted(f"{lead}10<sup>{power.replace('-', '−')}</sup>", f"{lead}10{power.translate(SUPERSCRIPTS)}")
 
 
+def in_page(value: Number) -> str:
+    """A number as a page's HTML holds it: nine significant digits, which is more than two machines agree on."""
+    return repr(value if isinstance(value, int) else float(f"{value:.9g}"))
+
+
 def count(number: int, noun: str) -> str:
     """A count with its noun: 1 claim, 2 claims."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from bs4 import BeautifulSoup, Tag
 
 from vgdocs.citations import Citation, Scanner, pages
+from vgdocs.numbers import in_page
 
 LEFTOVER = re.compile(
     r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|numbers|times|changes)\b.*", re.MULTILINE
@@ -86,7 +87,7 @@ def _check_page(soup: BeautifulSoup, cited: Iterable[Citation], known: dict[str,
     for number in soup.select("data.vg-number"):
         name = f"{number['data-figure']}.{number['data-number']}"
         value = known.get(str(number["data-figure"]), {}).get("numbers", {}).get(str(number["data-number"]))
-        if value is None or repr(value) != number["value"]:
+        if value is None or in_page(value) != number["value"]:
             yield f"{name} is {number['value']} on the page and {value} in numbers.json"
         if id(number) not in generated:
             numbers[name] += 1

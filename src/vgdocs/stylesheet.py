@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 FOLDER = "assets"
 URL = re.compile(r"""url\((["']?)(?!data:|https?:|[/#])([^)"']+)\1\)""")
-SOURCE_MAP = re.compile(r"/\*# sourceMappingURL=.*?\*/")
+COMMENT = re.compile(r"""("[^"]*"|'[^']*')|/\*.*?\*/\s*""", re.DOTALL)  # the first group is text, to be kept
+INDENT = re.compile(r"\n\s+")
 THEME = "assets/stylesheets/"  # where Material keeps its own
 THEME_LINK = re.compile(rf'\s*<link rel="stylesheet" href="[^"]*{THEME}[^"]+">')
 
@@ -38,4 +39,5 @@ def _moved(css: str, folder: str) -> str:
     def moved(match: re.Match[str]) -> str:
         return f"url({match[1]}{posixpath.relpath(posixpath.join(folder, match[2]), FOLDER)}{match[1]})"
 
-    return URL.sub(moved, STILLING.sub("", SOURCE_MAP.sub("", css)))
+    short = INDENT.sub("\n", COMMENT.sub(lambda match: match[1] or "", css))
+    return URL.sub(moved, STILLING.sub("", short))
