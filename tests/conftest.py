@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from itertools import groupby
 from pathlib import Path
 from unittest.mock import patch
@@ -21,7 +22,11 @@ pytest_plugins = ["pytester"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What the tests of these files share takes seconds to make, so that one worker makes it for all of them.
-MADE_ONCE = {"test_observe", "test_runner", "test_safety", "test_zensical"}
+# The explorer's are many, so that they come early: one worker deploys the site for all while the other is at its own.
+MADE_ONCE = {
+    *("test_observe", "test_runner", "test_safety", "test_zensical"),
+    *("test_explore", "test_offline", "test_second_project"),
+}
 
 # The parts of the usual script; a test replaces the one that it is about.
 PARTS = {
@@ -157,6 +162,13 @@ def own_environment(request):
         yield
 
 
+@pytest.fixture(autouse=True)
+def own_draws():
+    """What a test draws without a seed of its own doesn't depend on the tests before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def make_project():
     """Makes a project in a folder."""
@@ -218,17 +230,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """One worker takes all browser tests, which share one deployed site, or a file's whose tests share what is slow.
-
-    The rest is spread test by test.
-    """
+    """One worker takes all tests of a file that share what is slow; the rest is spread test by test."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            if "tests/browser/" in file:
-                return "browser"
             return file if Path(file).stem in MADE_ONCE else nodeid
 
     return Scheduling(config, log)

@@ -512,12 +512,13 @@ class TestQuantities:
 
     def test_a_unit_alive_in_any_call_is_not_dead(self):
         relu = nn.ReLU()
-        model = nn.Sequential(nn.Linear(2, 2), relu)
+        model = nn.Sequential(nn.Linear(2, 2, bias=False), relu)
+        model[0].weight.data = torch.eye(2)
         with Probe(model) as probe:
-            a = relu(model[0].weight.sum() * torch.tensor([[1.0, 0.0]]).abs() ** 0)
-            b = model(torch.ones(1, 2) * 1e3)
+            a = relu(torch.tensor([[1.0, -1.0]]) * model[0].weight[0, 0])
+            b = model(torch.tensor([[-1.0, 1.0]]))
             (a.sum() + b.sum()).backward()
-        assert rows(probe, "1", "dead")[0] < 1
+        assert rows(probe, "1", "dead") == [0.0]
 
     @pytest.mark.parametrize(
         ("activation", "inputs", "share"),

@@ -1,4 +1,4 @@
-"""A deployed tree of the real site, a server for it and a browser, for the tests in this folder.
+"""A deployed tree of the real site, one for all workers, and a server and a browser for each.
 
 Without Chromium or Playwright these tests are skipped; in CI (environment variable CI) they fail instead.
 `VGDOCS_BROWSER_PROJECT` names another project to deploy, which has to have a mkdocs.yml like ours.
@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
+from filelock import FileLock
 
 from vgdocs import posters
 from vgdocs.web import serve
@@ -29,10 +31,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[2]
+HOST = "site.localhost"  # which the browser knows as our server, and trusts as it does https
 SUBPATH = "vanishing-gradient"  # as on a project's page at a host of static pages
 VERSIONS = ("0.9", "1.0")
-# nothing but our own server can be reached, whatever the machine's network
-FLAGS = [*posters.FLAGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+PATIENCE = 60_000  # ms, for what always comes: a page of a machine that has much else to do comes late
 
 # Layout shifts, and the plots' heights before anything is drawn into them.
 WITNESS = """
@@ -117,14 +119,15 @@ class Visitor:
 
     def draw_all(self) -> list[dict[str, Any]]:
         """Go to each plot, as the keyboard does, wait until it is live, and tell what there is to see."""
-        return self.page.evaluate("""async () => {
+        return self.page.evaluate(
+            """async patience => {
             const plots = [...document.querySelectorAll(".vg-plot")];
             const done = plot => plot.classList.contains("vg-is-live") && plot.querySelector(".trace, .points, .slice")
                                  || plot.classList.contains("vg-error");
             for (const plot of plots) {
                 plot.scrollIntoView({block: "center", behavior: "instant"});
                 plot.focus({preventScroll: true});
-                const end = performance.now() + 10000;
+                const end = performance.now() + patience;
                 while (!done(plot) && performance.now() < end) await new Promise(r => setTimeout(r, 20));
             }
             return plots.map((plot, i) => {
@@ -140,12 +143,25 @@ class Visitor:
                     layered: svg ? getComputedStyle(svg).position : "",
                 };
             });
-        }""")
+        }""",
+            PATIENCE,
+        )
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One headless Chromium."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A folder that all workers share, where the site shall be, and this worker's server for it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    (folder / "deployed/www").mkdir(parents=True, exist_ok=True)
+    with serve(folder / "deployed/www") as address:
+        yield folder / "deployed", address.removeprefix("http://")
+
+
+@pytest.fixture(scope="session")
+def browser(served: tuple[Path, str]) -> Iterator[Browser]:
+    """One headless Chromium, which reaches nothing but our own servers, whatever the machine's network."""
     program = posters.executable()
     if not program:
         _cannot(f"no Chromium: none of {', '.join(posters.BROWSERS)} is on the path")
@@ -153,8 +169,11 @@ def browser() -> Iterator[Browser]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         _cannot("Playwright is not installed: pip install -e '.[test]'")
+    rules = f"MAP {HOST}:80 {served[1]}, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=program, args=[*posters.FLAGS, f"--host-resolver-rules={rules}"]
+        )
         yield browser
         browser.close()
 
@@ -164,18 +183,18 @@ def _cannot(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def deployed(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Two versions of the site, deployed with mike and served under a sub-path of a port of this machine.
+def deployed(browser: Browser, served: tuple[Path, str]) -> Deployed:
+    """Two versions of the site, deployed with mike under a sub-path by the worker that comes first.
 
     It asks for the browser first: without one nothing is worth building.
     """
-    folder = tmp_path_factory.mktemp("deployed")
+    folder, _ = served
     project = Path(os.environ.get("VGDOCS_BROWSER_PROJECT") or ROOT)
-    (folder / "www").mkdir()
-    with serve(folder / "www") as address:
-        url = f"{address}/{SUBPATH}/"
-        deploy(project, folder / "clone", folder / "www" / SUBPATH, url)
-        yield Deployed(folder / "www" / SUBPATH, url)
+    site = Deployed(folder / "www" / SUBPATH, f"http://{HOST}/{SUBPATH}/")
+    with FileLock(folder / "lock"):
+        if not site.folder.exists():
+            deploy(project, Path(tempfile.mkdtemp(dir=folder)), site.folder, site.url)
+    return site
 
 
 def deploy(project: Path, clone: Path, target: Path, url: str) -> None:
@@ -234,11 +253,15 @@ def profile(browser: Browser) -> Visit:
             java_script_enabled=javascript,
         )
         context.add_init_script(WITNESS)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         visitor = Visitor(context.new_page(), home)
         visitor.watch()
         try:
             yield visitor
+        except Exception as error:
+            error.add_note("\n".join([f"shown: {visitor.page.url}", *visitor.troubles]))
+            raise
+        else:
             assert not visitor.troubles, "\n".join(visitor.troubles)
         finally:
             context.close()
