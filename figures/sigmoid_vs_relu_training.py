@@ -192,7 +192,8 @@ def claim_three_layers_of_sigmoids_depend_on_the_rate(m):
     {slow.relu:.2f}; at 0.01 it has made up most of that."""
     assert 0.35 < m["slow"]["sigmoid"] < 0.75
     assert 0.85 < m["slow"]["relu"] <= 1
-    at_ten_times = m["swept"]["sigmoid_pytorch_shallow"]["adam"]["median"][4]
+    adam = m["swept"]["sigmoid_pytorch_shallow"]["adam"]
+    at_ten_times = adam["median"][adam["rates"].index(0.01)]
     assert m["slow"]["relu"] - at_ten_times < (m["slow"]["relu"] - m["slow"]["sigmoid"]) / 2
 
 
