@@ -3,7 +3,7 @@
 The derivative phi' by autograd, and over pre-activations z drawn from N(0, 1) the mean of phi'
 and its root mean square: times the weights' scale sigma_w, sqrt(E phi'(z)²) is the factor that one wide
 layer puts on the gradient's norm. phi' alone is never the whole factor.
-Poole et al. 2016 (arXiv 1606.05340), equation 7; GELU: Hendrycks & Gimpel 2016 (arXiv 1606.08415);
+Poole et al. 2016 (arXiv 1606.05340); GELU: Hendrycks & Gimpel 2016 (arXiv 1606.08415);
 SELU: Klambauer et al. 2017 (arXiv 1706.02515).
 """
 

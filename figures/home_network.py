@@ -8,8 +8,8 @@ twelve units to ten classes. With W_l of N(0, 1/12), layer l's pre-activations a
 
 Each dot is one unit of such a pair, and none is left out. Its gradient is dL/dz, the root mean square over
 the images, of the cross-entropy L at initialisation; the loss sits at the right, so the gradient comes from
-there. Wide plain networks lose a factor sqrt(chi) = 0.236 per layer (Schoenholz et al. 2017, section 4), and
-a skip adds 1 to chi.
+there. Wide plain networks keep sqrt(chi) = 0.236 of it per layer (Schoenholz et al. 2017), and a skip adds 1 to
+chi.
 """
 
 import math

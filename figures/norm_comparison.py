@@ -9,7 +9,7 @@ A layer multiplies the squared norm of the gradient, in wide networks and for x 
 
 A sigmoid's outputs have a mean of 1/2: almost all of what layer normalisation divides by is that mean, which carries no
 information. Batch normalisation: Yang et al. 2019; layer: Ba et al. 2016; RMS: Zhang & Sennrich 2019. The two quotients
-follow from the mean-field argument of Schoenholz et al. 2017, section 4.
+follow from the mean-field argument of Schoenholz et al. 2017.
 """
 
 import math

@@ -4,7 +4,7 @@ A chain of scalar sigmoids, each held at z = 0 where it is steepest, multiplies 
 multiplies by its weights as well: dL/dz_l = phi'(z_l) * W_{l+1}^T dL/dz_{l+1}, on average a factor of
 sqrt(sigma_w2 E[phi'(z)²]) per layer, where sigma_w2 = fan_in x weight variance. So 0.25**n is neither a deep
 network's gradient nor a bound on it. The product is from Hochreiter & Schmidhuber 1997, section 3.1; the factor
-per layer from Schoenholz et al. 2017, section 4.
+per layer from Schoenholz et al. 2017.
 
 Below: how far 0.25**n can be followed in each floating-point format before it is rounded to exactly zero.
 """

@@ -12,7 +12,7 @@ READ = ("*Full text*", "*Full text.*", "*Abstract.*", "*Second hand.*", "*Second
 
 ENTRIES = {match["key"]: match["text"] for match in ENTRY.finditer(SOURCES.read_text(encoding="utf-8"))}
 # books, theses and workshop papers that have neither DOI nor arXiv number
-WITHOUT_IDENTIFIER = {"hochreiter1991", "nair2010", "maas2013", "goodfellow2016"}
+WITHOUT_IDENTIFIER = {"hochreiter1991", "nair2010", "maas2013", "goodfellow2016", "mikolov2012"}
 
 
 def citations() -> dict[str, list[str]]:

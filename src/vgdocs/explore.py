@@ -221,8 +221,8 @@ def predict(setting: Setting) -> Prediction:
 
     and p grows by b² E[phi(z)²] a block, where b² is sigma_w2, or sigma_w2 / L if the branch is scaled. Batch
     normalisation also takes the mean away, which puts Var[phi(z)] in the place of E[phi(z)²].
-    Schoenholz et al. 2017, section 4; Yang & Schoenholz 2017, sections 3 and 4; Yang et al. 2019, section 3. The rows
-    with a norm and a skip follow by the same argument, with a norm's derivative 1/sqrt(its input's variance).
+    Schoenholz et al. 2017; Yang & Schoenholz 2017; Yang et al. 2019, section 3. The rows with a norm and a skip follow
+    by the same argument, with a norm's derivative 1/sqrt(its input's variance).
     """
     log_s, log_b = math.log(setting.sigma_w2), 2 * math.log(setting.branch)
     log_p, steps = 0.0, []  # of h, and the log of each layer's factor on the squared norm, from layer 1 up
