@@ -1,5 +1,6 @@
 """What a figure reads makes it stale, however it is read and wherever it lies; what it doesn't read never does."""
 
+import importlib.metadata
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from vgdocs import observe
 
 HEAD = """\
+import importlib.metadata
 import os
 from pathlib import Path
 
@@ -179,6 +181,14 @@ class TestWatch:
         with observe.Watch(tmp_path) as watch:
             open(tokenize.__file__).close()
             open(os.devnull).close()
+        assert watch.inputs == {}
+
+    def test_a_search_for_what_is_installed_is_no_look_at_the_project(self, tmp_path, monkeypatch):
+        """`python -m` has the project's folder searched too, in which a build may put its site meanwhile."""
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "v.txt").write_text("1")
+        with observe.Watch(tmp_path) as watch:
+            assert list(importlib.metadata.distributions(name="plotly"))
         assert watch.inputs == {}
 
     def test_outside_of_it_nothing_is_noted_and_nothing_stays(self, tmp_path):

@@ -3,18 +3,19 @@
 import contextlib
 import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import psutil
 import pytest
 
+from vgdocs import runner
 from vgdocs import store as stores
 from vgdocs.figure import FigureError, SettingError, read
 from vgdocs.record import Record, make_keys
@@ -413,8 +414,9 @@ class TestTwoAtOnce:
         """Starting one hides the main module and sets variables for a moment; two moments must not overlap."""
         project.script("doubling")
         figures = [read(project.figures / f"{name}.py") for name in ("doubling", "halving")]
-        start = ForkServerProcess.start
-        monkeypatch.setattr(ForkServerProcess, "start", lambda process: (time.sleep(0.2), start(process)))
+        kind = runner._context().Process
+        start = kind.start
+        monkeypatch.setattr(kind, "start", lambda process: (time.sleep(0.2), start(process)))
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         before = (sys.modules["__main__"], dict(os.environ))
         threads = [threading.Thread(target=run, args=([f], Store(project.root / "store"))) for f in figures]
@@ -495,15 +497,25 @@ def test_a_process_is_single_threaded_and_knows_nothing_of_its_caller(project):
     assert "pytest" not in m["main"]
 
 
+@pytest.fixture
+def server(monkeypatch):
+    """The fork server, whichever way the suite is run."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("there is no fork server here")
+    monkeypatch.setenv("VGDOCS_START", "forkserver")
+
+
+@pytest.mark.posix("the fork server")
 @pytest.mark.parametrize("word", ["optim", "sgd"])
-def test_what_is_slow_to_load_is_loaded_where_a_script_calls_for_it(project, word):
+def test_what_is_slow_to_load_is_loaded_where_a_script_calls_for_it(project, server, word):
     body = f'"{word}"; import sys; return {{"loaded": int("torch._dynamo" in sys.modules)}} | {LAST}'
     project.script(**measuring(body))
     subprocess.run([sys.executable, "-m", "vgdocs", "run"], cwd=project.root, check=True, capture_output=True)
     assert project.library(run=False).entries["halving"].numbers["loaded"] == (word == "optim")
 
 
-def test_warming_up_loads_everything_before_a_figure_is_there(project):
+@pytest.mark.posix("the fork server")
+def test_warming_up_loads_everything_before_a_figure_is_there(project, server):
     body = f'import sys; return {{"loaded": int("torch._dynamo" in sys.modules)}} | {LAST}'
     project.script(**measuring(body))
     code = "from pathlib import Path; from vgdocs import runner; from vgdocs.library import Library; "

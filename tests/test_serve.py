@@ -87,6 +87,12 @@ class Server:
             time.sleep(0.1)
         pytest.fail(f"{present} without {absent} never came; the page is\n{html[-3000:]}\n{self.log.read_text()}")
 
+    def until_logged(self, words: str) -> None:
+        end = time.monotonic() + SECONDS
+        while words not in self.log.read_text():
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.1)
+
     def stop(self) -> None:
         self._stopped.set()
         if hasattr(self, "_watcher"):
@@ -212,10 +218,7 @@ def draw(m: dict) -> go.Figure:
     fragments, page = engine / "vgdocs/fragments.py", engine / "vgdocs/markdown.py"
     good = fragments.read_text()
     fragments.write_text(f"{good}\nthis is no Python\n")
-    end = time.monotonic() + SECONDS
-    while "can't be loaded; what was loaded before serves on" not in server.log.read_text():
-        assert time.monotonic() < end, server.log.read_text()
-        time.sleep(0.1)
+    server.until_logged("can't be loaded; what was loaded before serves on")
     server.until(SHOWN)
     fragments.write_text(good)
     project.edit(page, "The code of <code>", "Here are the lines of <code>")
@@ -231,3 +234,23 @@ def test_a_store_that_cannot_be_written_is_shown_in_the_page(project, serve, mon
     project.page("index", PAGE)
     server = serve()
     server.until("can&#x27;t be measured: the store isn&#x27;t writable")
+
+
+def test_posters_that_cannot_be_drawn_are_told_once(project, serve, monkeypatch):
+    """Drawing them ends with another build, which must not try again: that would go on for ever."""
+    browser = project.root / "browser"
+    browser.write_text("#!/bin/sh\nexit 1\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("VGDOCS_BROWSER", str(browser))
+    monkeypatch.setenv("VGDOCS_POSTERS", "require")
+    page = project.page("index", PAGE)
+    server = serve()
+    server.until(SHOWN, "vg-plot")
+    for words in ("Other words.", "And others."):
+        server.until_logged("could not draw them")
+        page.write_text(f"{PAGE}\n{words}\n")
+        server.until(words, SHOWN, absent=("vg-poster",))
+    time.sleep(5)
+    log = server.log.read_text()
+    assert log.count("could not draw them") == 1, log
+    assert log.count("Detected file changes") <= 4, log  # measured, drawn in vain, and two edits

@@ -99,5 +99,15 @@ def test_both_themes_have_the_same_colours():
 
 def test_nothing_is_loaded_from_another_host():
     served = [OURS / name for name in ("vg.css", "vg.js", "math.css", "katex/katex.min.css")]
-    for path in [*served, *(DOCS / name for name in ("explore.css", "explore.js", "explore/reader.js"))]:
+    for path in [*served, *(DOCS / name for name in ("look.css", "explore.css", "explore.js", "explore/reader.js"))]:
         assert not re.search(r"https?://|@import", path.read_text("utf-8")), path
+
+
+def test_figures_bring_no_look_for_the_rest_of_a_site():
+    """Another author's site keeps its own: vg.css speaks of nothing but what has a class of ours."""
+    rules = re.findall(r"([^{};]+)\{([^{}]*)\}", re.sub(r"/\*.*?\*/", "", CSS, flags=re.DOTALL))
+    assert len(rules) > 50
+    for selectors, body in rules:
+        tokens_only = not re.sub(r"--vg-[a-z0-9-]+:[^;]*;", "", body).strip()
+        for selector in re.split(r",(?![^(]*\))", selectors):
+            assert ".vg-" in selector or tokens_only or selector.strip() in ("from", "to"), selector

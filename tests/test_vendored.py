@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from vgdocs import site_assets
+
 ROOT = Path(__file__).parent.parent
 ORIGINS = {  # a vendored file, and the note that records its package, version, integrity and digest
     "src/vgdocs/assets/vendor/plotly-basic.min.js": "src/vgdocs/assets/vendor/README.txt",
@@ -24,6 +26,12 @@ def test_a_vendored_file_is_the_one_its_note_describes(file, note):
 def test_its_licence_stands_beside_it(file):
     licences = [path.read_text("utf-8") for path in (ROOT / file).parent.glob("*LICENSE*")]
     assert any(grant in text for text in licences for grant in GRANTS)
+
+
+def test_a_site_has_the_licences_of_what_it_serves_and_none_of_our_notes():
+    served = {Path(address).name for address in site_assets.served()}
+    assert {"LICENSE.txt", "plotly-basic.LICENSE.txt"} <= served
+    assert not {"README.txt", "katex.min.js"} & served
 
 
 def test_no_other_minified_file_has_crept_in():

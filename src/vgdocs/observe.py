@@ -119,7 +119,7 @@ class Watch:
         elif event == "sqlite3.connect":
             self.note(arguments[0])
         elif event in ("os.listdir", "os.scandir"):
-            if not sys._getframe(2).f_code.co_filename.startswith("<frozen importlib"):
+            if "importlib" not in sys._getframe(2).f_code.co_filename:  # which looks for modules and packages
                 self.note("." if arguments[0] is None else arguments[0], NAMES, below=True)
         elif event == "subprocess.Popen":
             _, command, folder, _ = arguments

@@ -19,8 +19,9 @@ UNDRAWN = '<p class="vg-undrawn">This plot is drawn by a script, assets/vg.js, t
 
 
 def served() -> dict[str, Path]:
-    """The files that belong into a site, by their address in it."""
-    paths = [path for path in sorted(FOLDER.rglob("*")) if path.is_file() and path != KATEX]
+    """The files that belong into a site, by their address in it; licences go with what they are for."""
+    kept = (KATEX, *FOLDER.rglob("README.txt"))
+    paths = [path for path in sorted(FOLDER.rglob("*")) if path.is_file() and path not in kept]
     return {f"assets/{path.relative_to(FOLDER).as_posix()}": path for path in paths}
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import urljoin
+
 import pytest
 
 pytestmark = pytest.mark.browser
 
 LIMITS = {"lab": 220, "mathematics": 200, "plain": 120}  # KB of 1024 bytes, as they travel, compressed
 SHIFT = 0.001  # Cumulative Layout Shift; below 0.1 Google calls it good
-GUESSED = ".vg-all-numbers, dt[data-statements]"  # pages in which what is far away has about its height, see vg.css
+GUESSED = ".vg-all-numbers, dt[data-statements]"  # pages in which what is far away has about its height, see the styles
 LEFT_TO_ITSELF = 700  # ms in which a page may still load something
 
 
@@ -50,6 +52,12 @@ def test_no_page_is_heavy_or_shifts(deployed, visit, width):
                 heaviest = sorted(sizes, key=sizes.get, reverse=True)[:4]
                 what = ", ".join(f"{url.rpartition('/')[2] or 'page'} {sizes[url] / 1024:.0f}" for url in heaviest)
                 found.append(f"{page or 'home'} weighs {weight:.0f} KB of {limit}: {what}")
+            early = deployed.html(page).select("link[rel=preload][as=font]")
+            asked = {urljoin(deployed.at(page), font["href"]) for font in early}
+            late = {url for url in sizes if url.endswith(".woff2")} - asked
+            used = visitor.page.evaluate("[...document.fonts].filter(font => font.status == 'loaded').length")
+            if late or used != len(early):
+                found.append(f"{page or 'home'} asks early for {len(early)} fonts of {used}, and late for {late}")
             assert not visitor.page.workers, "the search's worker runs though nobody searches"
             assert not any("plotly" in url for url in sizes), f"{page} loads Plotly though nobody looks at a figure"
             if not visitor.page.locator(GUESSED).count():
@@ -59,3 +67,24 @@ def test_no_page_is_heavy_or_shifts(deployed, visit, width):
             if shifted > SHIFT:
                 found.append(f"{page or 'home'} shifts by {shifted:.4f}")
     assert not found, "\n".join(found)
+
+
+PLACES = """[...document.querySelectorAll("article table")].filter(table => table.checkVisibility()).map(table => {
+  const { x, y, width, height } = table.getBoundingClientRect();
+  return [x, y, width, height].map(Math.round);
+}).concat([document.documentElement.scrollHeight])"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_table_stands_where_it_stood_before_material_put_it_into_boxes(deployed, visit, width):
+    pages = [page for page in deployed.pages() if deployed.html(page).select_one("article > table")]
+    pages = [page for page in pages if not deployed.html(page).select_one(f"{GUESSED}, .vg-explorer")]
+    assert len(pages) > 9
+    places = []
+    for javascript in (False, True):
+        with visit(width=width, javascript=javascript) as visitor:
+            for page in pages:
+                visitor.open(deployed.at(page))
+                assert bool(visitor.page.locator(".md-typeset__scrollwrap").count()) is javascript
+                places.append((page, visitor.page.evaluate(PLACES)))
+    assert places[: len(pages)] == places[len(pages) :]

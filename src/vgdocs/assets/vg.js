@@ -282,7 +282,7 @@
       box.scrollWidth > box.clientWidth ? (box.tabIndex = 0) : box.removeAttribute("tabindex");
     }
   });
-  const BOXES = ["pre > code", ".md-typeset__scrollwrap", "div.arithmatex", ".vg-output > pre"];
+  const BOXES = ["pre > code", ".md-typeset__scrollwrap", "table:not([class])", "div.arithmatex", ".vg-output > pre"];
 
   /** What Material leaves out for screen readers. */
   function name() {
