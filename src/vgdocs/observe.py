@@ -37,6 +37,7 @@ INSTALLED = tuple(
     }
 )
 SYSTEM = ("/dev/", "/proc/", "/sys/")
+IMPORTS = ("<frozen importlib", os.path.dirname(importlib.util.__file__))  # whose code it is, as code names its file
 
 
 def hold(inputs: Mapping[str, str], root: Path) -> bool:
@@ -119,7 +120,7 @@ class Watch:
         elif event == "sqlite3.connect":
             self.note(arguments[0])
         elif event in ("os.listdir", "os.scandir"):
-            if "importlib" not in sys._getframe(2).f_code.co_filename:  # which looks for modules and packages
+            if not sys._getframe(2).f_code.co_filename.startswith(IMPORTS):  # which look for modules and packages
                 self.note("." if arguments[0] is None else arguments[0], NAMES, below=True)
         elif event == "subprocess.Popen":
             _, command, folder, _ = arguments
