@@ -114,7 +114,7 @@ def run(
     context = _context()
     outcomes: dict[str, Record | FigureError] = {}
     stale: deque[_Task] = deque()
-    for figure in figures:
+    for figure in sorted(figures, key=lambda figure: "rates" not in figure.sweep):  # no core waits for a sweep at last
         task = _task(figure, store, seed, device)
         if task.known and task.done:
             outcomes[figure.name] = task.known
