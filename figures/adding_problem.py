@@ -1,11 +1,12 @@
-"""LSTM and GRU learn to add numbers 49 steps apart, though at first {lstm.reach_before:.0e} of the gradient gets there.
+"""LSTM and GRU add numbers up to 49 steps apart, though at first {lstm.reach_before:.0e} of the gradient gets there.
 
-The adding problem (Hochreiter & Schmidhuber 1997, section 5.4, in the variant with values in [0, 1]): each step shows a
-random value and a marker; the target is the sum of the two marked values, one in each half of the sequence. Always
-answering 1 has an error of 1/6. All biases are PyTorch's defaults, so that the LSTM's gates start half open. That gated
-networks learn it takes one learning rate to show; that plain ones don't, in twice the steps a GRU takes, is swept.
-Reach is the gradient of the output with respect to the first five inputs over that of the last five: a vanishing
-gradient at initialisation says how learning starts, here from short distances, and not where it ends.
+The adding problem (Hochreiter & Schmidhuber 1997, section 5.4, in a later variant: values in [0, 1], and the marks not
+both in the first half): each step shows a random value and a marker; the target is the sum of the two marked values,
+one in each half of the sequence. Always answering 1 has an error of 1/6. All biases are PyTorch's defaults, so that the
+LSTM's gates start half open. That gated networks learn it takes one learning rate to show; that plain ones don't, in
+twice the steps a GRU takes, is swept. Reach is the gradient of the output with respect to the first five inputs over
+that of the last five: a vanishing gradient at initialisation says how learning starts, here from short distances, and
+not where it ends.
 """
 
 import math

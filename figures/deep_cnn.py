@@ -1,4 +1,4 @@
-"""In a plain convolutional net of 31 layers the first filters end their training exactly as they began.
+"""With PyTorch's filters SGD leaves the first ones of a plain convolutional net of 31 layers exactly as they were.
 
 31 convolutions of 3 x 3 with 8 channels on the 8 x 8 digits, as PyTorch initialises them, two to a block
 

@@ -1,4 +1,4 @@
-"""One step too large silences {dead.relu:.0%} of a ReLU network's units for good, and the accuracy hardly notices.
+"""One step too large silences {dead.relu:.0%} of a ReLU network's units, and its trained accuracy hardly notices.
 
 A ReLU whose pre-activation is negative for every image passes on no gradient at all, so that its own weights no longer
 move: it is dead, unless the layers below it move. Here a classifier with three hidden layers and PyTorch's default
@@ -165,7 +165,7 @@ def claim_leaky_units_cannot_die(m):
 
 def claim_accuracy_hardly_notices(m):
     """Trained after that step, the ReLU network reaches an accuracy of {accuracy.relu:.3f} at the best of ten learning
-    rates though {dead_after_training:.0%} of its units are dead still; the leaky one, with none, reaches
+    rates though {dead_after_training:.0%} of its units are dead then; the leaky one, with none, reaches
     {accuracy.leaky:.3f}."""
     for name in ("relu", "leaky"):
         assert 0.88 < m["accuracy"][name]["lo"] <= m["accuracy"][name]["median"] <= m["accuracy"][name]["hi"] <= 1

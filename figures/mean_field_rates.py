@@ -144,7 +144,8 @@ def claim_relu_needs_he(m):
 
 def claim_no_common_scale_saves_sigmoid(m):
     """A sigmoid layer multiplies the gradient by {rate.he.sigmoid:.3f} at best, at He's scale, and by
-    {rate.pytorch.sigmoid:.3f} at PyTorch's default: none of the usual scales gives a quarter."""
+    {rate.pytorch.sigmoid:.3f} at PyTorch's default: no usual scale gives exactly a quarter,
+    and none comes near one."""
     rates = [m["rate"][init]["sigmoid"]["median"] for init in INITS]  # smallest weights first
     assert 0.13 < rates[0] < 0.15
     assert 0.22 < rates[1] < 0.245

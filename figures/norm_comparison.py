@@ -1,4 +1,4 @@
-"""Layer normalisation does not rescue a sigmoid network; batch normalisation does, and lets every gradient grow.
+"""Layer norm before the activation does not rescue a sigmoid network; batch norm does, and lets every gradient grow.
 
 z_l = W h_{l-1},  h_l = phi(norm(z_l)),  no skip connections, He's weights, whose size cancels wherever there is a norm.
 A layer multiplies the squared norm of the gradient, in wide networks and for x ~ N(0, 1), by
@@ -7,9 +7,14 @@ A layer multiplies the squared norm of the gradient, in wide networks and for x 
     layer, RMS norm    E[phi'(x)²] / E[phi(x)²]      divide by the deviation over the units, a unit's mean stays
     none               2 E[phi'(sqrt(q) x)²]         q is the pre-activations' variance, settled over the layers
 
+and with layer norm on the activations instead, h_l = norm(phi(z_l)), where z has the weights' variance 2,
+
+    layer, after phi   2 E[phi'(sqrt(2) x)²] / Var[phi(sqrt(2) x)]     the units' common mean is subtracted
+
 A sigmoid's outputs have a mean of 1/2: almost all of what layer normalisation divides by is that mean, which carries no
-information. Batch normalisation: Yang et al. 2019; layer: Ba et al. 2016; RMS: Zhang & Sennrich 2019. The two quotients
-follow from the mean-field argument of Schoenholz et al. 2017.
+information. Behind the activation that mean is the same in all units, and layer normalisation takes it off as batch
+normalisation does: the sigmoid's gradient stays, ReLU's explodes. Batch normalisation: Yang et al. 2019; layer: Ba et
+al. 2016; RMS: Zhang & Sennrich 2019. The quotients follow from the mean-field argument of Schoenholz et al. 2017.
 """
 
 import math
@@ -35,13 +40,20 @@ NORMS = {
     "batch": lambda z: F.batch_norm(z, None, None, training=True, eps=EPS),
     "layer": lambda z: F.layer_norm(z, (WIDTH,), eps=EPS),
     "rms": lambda z: F.rms_norm(z, (WIDTH,), eps=EPS),
+    "after": lambda h: F.layer_norm(h, (WIDTH,), eps=EPS),  # of the activations
 }
-NAMES = {"none": "no norm", "batch": "batch norm", "layer": "layer norm", "rms": "RMS norm"}
+NAMES = {
+    "none": "no norm",
+    "batch": "batch norm",
+    "layer": "layer norm",
+    "rms": "RMS norm",
+    "after": "layer norm after it",
+}
 PHI_NAMES = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "sigmoid"}
 VERDICTS = {"vanishing": (0, 0.96), "healthy": (0.96, 1.04), "exploding": (1.04, 9)}  # rates, for the colours
 
 
-def network(phi, norm, seed: int) -> list[float]:
+def network(phi, norm: str, seed: int) -> list[float]:
     """Norms of dL/dz, the gradient with respect to the pre-activations, from the first layer to the last."""
     generator = torch.Generator().manual_seed(seed)
     h = torch.randn(BATCH, WIDTH, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -49,7 +61,7 @@ def network(phi, norm, seed: int) -> list[float]:
     z = []
     for _ in range(DEPTH):
         z.append(h @ weight(WIDTH, WIDTH, "he", generator).T)  # (BATCH, WIDTH)
-        h = phi(norm(z[-1]))
+        h = NORMS[norm](phi(z[-1])) if norm == "after" else phi(NORMS[norm](z[-1]))
     return norms_of_gradients((h * v).sum(), z)
 
 
@@ -58,10 +70,11 @@ def predicted(phi, norm: str) -> float:
     if norm == "none":
         return theory.rate(phi, SIGMA_W2["he"])
     slope = derivative(phi)
-    size = gaussian_mean(lambda x: phi(x) ** 2, 1.0)
-    if norm == "batch":
-        size -= gaussian_mean(phi, 1.0) ** 2
-    return math.sqrt(gaussian_mean(lambda x: slope(x) ** 2, 1.0) / size)
+    q = SIGMA_W2["he"] if norm == "after" else 1.0  # variance of what the activation is applied to
+    size = gaussian_mean(lambda x: phi(x) ** 2, q)
+    if norm in ("batch", "after"):
+        size -= gaussian_mean(phi, q) ** 2
+    return math.sqrt(q * gaussian_mean(lambda x: slope(x) ** 2, q) / size)
 
 
 def measure(seed: int = SEED) -> dict:
@@ -70,8 +83,8 @@ def measure(seed: int = SEED) -> dict:
     m = {"rate": {}, "theory": {}}
     for phi in PHI_NAMES:
         m["rate"][phi], m["theory"][phi] = {}, {}
-        for norm, normalise in NORMS.items():
-            norms = [network(ACTIVATIONS[phi], normalise, s) for s in seeds]
+        for norm in NORMS:
+            norms = [network(ACTIVATIONS[phi], norm, s) for s in seeds]
             m["rate"][phi][norm] = band([rate(n, first=5, last=26) for n in norms])
             m["theory"][phi][norm] = predicted(ACTIVATIONS[phi], norm)
     return m
@@ -105,30 +118,31 @@ def draw(m: dict) -> go.Figure:
         marker={"symbol": "line-ns-open", "size": 14},
         meta={"role": "theory"},
     )
-    fig.update_xaxes(title="growth of the gradient w.r.t. pre-activations, per layer going back")
-    fig.update_yaxes(categoryorder="array", categoryarray=labels[::-1])
-    return fig.update_layout(barmode="overlay")
+    fig.update_xaxes(title="factor on ‖∂L/∂z‖ per layer")
+    fig.update_yaxes(categoryorder="array", categoryarray=labels[::-1], dtick=1)  # every name, on a small screen too
+    return fig.update_layout(barmode="overlay", height=480)
 
 
 def claim_rates_are_those_of_theory(m):
-    """All twelve rates are those of theory within 3%: for ReLU {rate.relu.none:.3f} without a norm,
+    """All fifteen rates are those of theory within 3%: for ReLU {rate.relu.none:.3f} without a norm,
     {rate.relu.batch:.3f} with batch, {rate.relu.layer:.3f} with layer and {rate.relu.rms:.3f} with RMS
     normalisation."""
     count = 0
     for phi in ("relu", "tanh", "sigmoid"):
-        for norm in ("none", "batch", "layer", "rms"):
+        for norm in ("none", "batch", "layer", "rms", "after"):
             measured, predicted = m["rate"][phi][norm], m["theory"][phi][norm]
             assert measured["lo"] <= measured["median"] <= measured["hi"]
             assert abs(measured["median"] / predicted - 1) < 0.03
             for end in ("lo", "hi"):
                 assert abs(measured[end] / predicted - 1) < 0.06
             count += 1
-    assert count == 12
+    assert count == 15
 
 
 def claim_layer_norm_does_not_rescue_a_sigmoid(m):
     """A sigmoid network's gradient is multiplied by {rate.sigmoid.none:.2f} per layer without a norm, by
-    {rate.sigmoid.layer:.2f} with layer and by {rate.sigmoid.rms:.2f} with RMS normalisation: it still vanishes."""
+    {rate.sigmoid.layer:.2f} with layer and by {rate.sigmoid.rms:.2f} with RMS normalisation before the activation: it
+    still vanishes."""
     for norm in ("none", "layer", "rms"):
         assert m["rate"]["sigmoid"][norm]["hi"] < 0.42
 
@@ -138,6 +152,13 @@ def claim_batch_norm_rescues_it_at_the_price_of_growth(m):
     {rate.tanh.batch:.3f} for tanh, {rate.relu.batch:.3f} for ReLU."""
     for phi in ("relu", "tanh", "sigmoid"):
         assert m["rate"][phi]["batch"]["lo"] > 1.01
+
+
+def claim_behind_the_activation_layer_norm_does_what_batch_norm_does(m):
+    """On the activations layer normalisation keeps the sigmoid's gradient, {rate.sigmoid.after:.3f} per layer, and
+    makes ReLU's explode, {rate.relu.after:.3f}."""
+    assert 1.01 < m["rate"]["sigmoid"]["after"]["lo"] <= m["rate"]["sigmoid"]["after"]["hi"] < 1.1
+    assert m["rate"]["relu"]["after"]["lo"] > 1.15
 
 
 def claim_layer_and_rms_norm_leave_relu_alone(m):

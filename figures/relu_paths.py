@@ -4,7 +4,7 @@ The popular product 1 · 1 · ... · 1 is the derivative along a path of units t
 A network sums over all its paths, half of the units of each layer are off and the weights are random: 20 layers
 z_l = W_l relu(z_l-1) multiply the gradient by sqrt(sigma_w2 / 2) each, where sigma_w2 = width x variance of a weight.
 So the scale of the weights decides: He's 2, Xavier's 1, or PyTorch's default 1/3.
-Glorot, Bordes & Bengio 2011, section 3 (active paths); He et al. 2015 (arXiv 1502.01852), section 2.2, equation 14.
+Glorot, Bordes & Bengio 2011, section 3.1 (active paths); He et al. 2015 (arXiv 1502.01852), section 2.2, equation 14.
 """
 
 import math

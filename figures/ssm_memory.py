@@ -6,9 +6,10 @@ memory is about 1/(1 - |lambda|) steps long. But inputs add up as well: over whi
 variance 1/(1 - |lambda|^2), and its derivative with respect to |lambda| has variance
 (1 + |lambda|^2)/(1 - |lambda|^2)^3, which outgrows it: the "curse of memory" (Zucchet & Orvieto 2024).
 
-The linear recurrent unit divides the state by its size and trains nu and theta in lambda = exp(-exp(nu) + i theta). The
-control: the derivatives of *that* state, by nu |lambda| |ln |lambda|| / (1 - |lambda|^2), which tends to 1/2, and by
-theta |lambda| sqrt(1 + |lambda|^2) / (1 - |lambda|^2), which grows with the memory.
+The linear recurrent unit starts with the state divided by its size (then by a parameter of its own) and trains nu and
+theta in lambda = exp(-exp(nu) + i theta). The control: the derivatives of *that* state, by nu |lambda| |ln |lambda|| /
+(1 - |lambda|^2), which tends to 1/2, and by theta |lambda| sqrt(1 + |lambda|^2) / (1 - |lambda|^2), which grows with
+the memory.
 """
 
 import math

@@ -5,7 +5,8 @@ network of each kind keeps the gradient to within a power law. At width 64 the r
   tanh, orthogonal W, gain 1      1 / sqrt(1 + 2 q0 L), from E tanh² = q - 2q² + ... and E tanh'² = 1 - 2q + ...
   tanh, Gaussian W, variance 1/n  exp(-L / (2n)): tanh is all but linear here, and Gaussian matrices lose that much
   ReLU, Gaussian W, variance 2/n  exp(-5L / (4n)): He's scale
-Orthogonal matrices keep every norm; no ReLU network can (Pennington et al. 2017, arXiv 1711.04735).
+Orthogonal matrices keep every norm; no ReLU network with independent weights can (Pennington et al. 2017, arXiv
+1711.04735).
 Xiao et al. 2018 (arXiv 1806.05393) trained 10,000 convolutional layers so; Hanin 2018 (arXiv 1801.03744) for ReLU.
 """
 

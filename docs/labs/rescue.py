@@ -184,8 +184,8 @@ assert found == []
 assert accuracy(whole, x_test, y_test) > 0.8
 
 # %% [markdown]
-# All five networks before their first update, in one picture. What decides is not how large a gradient is but how
-# it changes from layer to layer.
+# All five networks before their first update, in one picture. What tells them apart is not how large a gradient is but
+# how it changes from layer to layer. Whether Adam can use it is a matter of its size beside $\varepsilon$.
 
 # %%
 fig = go.Figure()
