@@ -1,8 +1,8 @@
-"""A network whose first layer gets below a ten-thousandth of the gradient is lost to gradient descent, not yet to Adam.
+"""Of networks with 16 layers gradient descent trains none below a ratio of a ten-thousandth in 184 steps, Adam some.
 
 Networks of sixteen hidden layers that differ in nothing but the scale of their weights, and so in the ratio of the
 first layer's gradient to the last one's, with respect to the pre-activations, before training. Each is then trained for
-360 steps on handwritten digits, by Adam and by gradient descent, each at five learning rates, and drawn is the best of
+184 steps on handwritten digits, by Adam and by gradient descent, each at five learning rates, and drawn is the best of
 the five. ReLU's scale is chosen so that the ratio falls by powers of ten; tanh has its own.
 
 The ratio is what the site's probe reports. How far Adam gets is a matter of its epsilon: Kingma and Ba 2015,
@@ -25,7 +25,7 @@ DEPTH, WIDTH, CLASSES = 16, 32, 10
 SWEEP = {
     "rates": {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], "sgd": [0.01, 0.03, 0.1, 1.0, 10.0]},
     "epochs": 8,
-    "batch_size": 32,
+    "batch_size": 64,
 }
 POWERS = [0, 2, 3, 4, 6, 8]  # a ReLU network's ratio is about 10 to the minus this
 SCALES = {  # fan_in x weight variance

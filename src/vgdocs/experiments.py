@@ -27,7 +27,7 @@ Data: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]  # x_train, y_train, x_t
 Optimiser: TypeAlias = Callable[..., torch.optim.Optimizer]  # of the parameters, and lr=
 
 OPTIMISERS: dict[str, Optimiser] = {
-    "adam": torch.optim.Adam,
+    "adam": partial(torch.optim.Adam, fused=True),
     "sgd": torch.optim.SGD,
     "momentum": partial(torch.optim.SGD, momentum=0.9),
 }
