@@ -34,6 +34,8 @@ WIDER = {
     "sharpness.lo": (3.0, "random networks differ by a factor of two"),
     "sharpness.hi": (3.0, "random networks differ by a factor of two"),
     "sharpness_after": (2.5, "near the limit it goes up and down"),
+    "sharpness_after.lo": (2.5, "near the limit it goes up and down"),
+    "sharpness_after.hi": (4.0, "near the limit it goes up and down"),
     "lowest": (2.5, "the loss after a short training"),
 }
 
@@ -132,10 +134,10 @@ def claim_the_gradient_is_level(m):
 
 
 def claim_too_large_a_rate_makes_the_loss_leap(m):
-    """At a learning rate of 3 or 10 gradient descent throws the loss of the middle network above 1000, as Adam does at
+    """At a learning rate of 3 or 10 gradient descent throws the loss of the middle network above 100, as Adam does at
     1 or 10, and none has learnt after 30 steps."""
     for optimiser in LABELS:
-        assert min(m["highest"][optimiser]["median"][-2:]) > 1000
+        assert min(m["highest"][optimiser]["median"][-2:]) > 100
         assert min(m["highest"][optimiser]["lo"][-2:]) > 1.1 * m["highest"][optimiser]["hi"][0]
         assert min(m["last"][optimiser]["lo"][-2:]) > 1.5
 
@@ -155,3 +157,4 @@ def claim_the_sharpness_is_no_sharp_limit(m):
     assert m["last"]["sgd"]["hi"][m["rates"]["sgd"].index(ABOVE)] < 1
     after = m["sharpness_after"]
     assert 3.5 < after["median"] < min(14, 0.6 * sharp["median"])
+    assert 2.5 < after["lo"] <= after["median"] <= after["hi"] < 25
