@@ -158,8 +158,8 @@ def claim_the_scale_is_what_it_lacks(m):
 
 
 def claim_the_first_filters_do_not_move(m):
-    """Training moves the plain net's first filters by {plain.first_moved:.0f}, and {plain.unmoved} of its layers not by
-    one bit; it moves the residual net's by {residual.first_moved:.1f} of their norm."""
+    """An epoch of SGD at 0.1 moves the plain net's first filters by {plain.first_moved:.0f}, and {plain.unmoved} of its
+    layers not by one bit; it moves the residual net's by {residual.first_moved:.1f} of their norm."""
     assert m["plain"]["first_moved"] == 0
     assert m["plain"]["moved"]["hi"][0] == 0
     assert 8 <= m["plain"]["unmoved"] <= 20

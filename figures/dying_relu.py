@@ -9,8 +9,8 @@ by gradient descent, each at five learning rates.
 
 Depth isn't needed for that, and it does the same without any step. Lower panel: the share of units that no training
 image activates, layer by layer, in 60 layers at initialisation. As inputs come to point the same way, each unit is on
-for all of them or off for all, and half are off. Lu et al. 2020 prove for layers of fixed width that a deep enough ReLU
-network is born dead.
+for all of them or off for all, and in the limit half are off. Lu et al. 2020 prove for layers of fixed width that a
+deep enough ReLU network is born dead.
 """
 
 import plotly.graph_objects as go
