@@ -123,7 +123,7 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
 
 
 def claim_nor_does_it_for_adam(m):
-    """Adam, which makes up for small gradients, gets further in some networks within six epochs: at the best of its
+    """Adam, which makes up for small gradients, gets further with some networks and not with others: at the best of its
     rates the median is {accuracy.vanishing_adam_free:.2f} without clipping, and {accuracy.vanishing_adam_clipped:.2f}
     with it."""
     for arm in ARMS:
