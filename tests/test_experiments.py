@@ -88,6 +88,31 @@ class TestBand:
             experiments.band(values)
 
 
+    def test_of_dictionaries_is_a_band_for_each_key(self):
+        runs = [{"rate": 1.0, "norms": [1.0, 2.0]}, {"rate": 3.0, "norms": [3.0, 0.0]}]
+        assert experiments.band(runs) == {
+            "rate": {"median": 2.0, "lo": 1.0, "hi": 3.0},
+            "norms": {"median": [2.0, 1.0], "lo": [1.0, 0.0], "hi": [3.0, 2.0]},
+        }
+        with pytest.raises(ValueError, match="different keys"):
+            experiments.band([{"rate": 1.0}, {"ratio": 1.0}])
+
+
+class TestBars:
+    EXPECTED = {"x": [2.0, 5.0], "error_x": {"array": [1.0, 3.0], "arrayminus": [2.0, 0.5]}}  # noqa: RUF012
+
+    def test_of_a_list_of_bands_and_of_a_band_of_lists(self):
+        one, other = {"median": 2.0, "lo": 0.0, "hi": 3.0}, {"median": 5.0, "lo": 4.5, "hi": 8.0}
+        assert experiments.bars([one, other], "x") == self.EXPECTED
+        assert experiments.bars({end: [one[end], other[end]] for end in one}, "x") == self.EXPECTED
+
+    def test_of_one_band_is_one_bar_upright(self):
+        assert experiments.bars({"median": 2.0, "lo": 0.5, "hi": 3.0}) == {
+            "y": [2.0],
+            "error_y": {"array": [1.0], "arrayminus": [1.5]},
+        }
+
+
 class TestBandTraces:
     BAND = {"median": [2.0, 3.0], "lo": [1.0, 2.0], "hi": [4.0, 5.0]}  # noqa: RUF012
 

@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 SEED = 7
 STEPS = 3
 TOLERANCE = {"last": 0.1}
-WIDER: dict = {"last": (3.0, "small")}
+WIDER: dict = {"first last": (3.0, "small")}
 """
     )
     (claim,) = figure.claims
@@ -29,7 +29,8 @@ WIDER: dict = {"last": (3.0, "small")}
     assert claim.name == "claim_halving_is_exact"
     assert claim.sentence == "After the first step {first} is left, and {last:.2e} after the last."
     assert figure.text.splitlines()[claim.line - 1] == "def claim_halving_is_exact(m):"
-    assert (figure.seed, figure.tolerance, figure.wider) == (7, {"last": 0.1}, {"last": (3.0, "small")})
+    assert (figure.seed, figure.tolerance) == (7, {"last": 0.1})
+    assert figure.wider == {"first": (3.0, "small"), "last": (3.0, "small")}
 
 
 @pytest.mark.parametrize(("seed", "expected"), [("SEED = 3", 3), ("SEED: int = 3", 3), ("", 0)])

@@ -73,16 +73,20 @@ def derive_seeds(seed: int, replicas: int) -> list[int]:
     return seeds
 
 
-def band(values: Sequence[float] | Sequence[Sequence[float]]) -> dict[str, Any]:
+def band(values: Sequence[Any]) -> dict[str, Any]:
     """{"median", "lo", "hi"} over replicas, where lo and hi are the smallest and the largest.
 
-    `values` holds one number per replica, which gives three numbers, or one list per replica, all of one
-    length, which gives three lists, taken element by element.
+    `values` holds, for each replica, one number, which gives three numbers; or one list, all of one length, which
+    gives three lists, taken element by element; or one dictionary of such, which gives a band for each of its keys.
 
-    Raises ValueError if there are no replicas, if their lengths differ or if a value is not finite.
+    Raises ValueError if there are no replicas, if their lengths or keys differ or if a value is not finite.
     """
     if len(values) == 0:
         raise ValueError("a band needs at least one replica")
+    if isinstance(values[0], Mapping):
+        if any(one.keys() != values[0].keys() for one in values):
+            raise ValueError("the replicas have different keys")
+        return {key: band([one[key] for one in values]) for key in values[0]}
     tensor = torch.tensor(values, dtype=torch.float64)  # (replicas,) or (replicas, points); ragged lists raise
     if not torch.isfinite(tensor).all():
         raise ValueError("a band is made of finite values; report the replicas that are not finite beside it")
@@ -133,6 +137,17 @@ def band_traces(
         meta=role or None,
     )
     return [area, line]
+
+
+def bars(bands: Mapping[str, Any] | Sequence[Mapping[str, Any]], axis: str = "y") -> dict[str, Any]:
+    """Medians with error bars from lo to hi along `axis`, as the arguments of a trace: `fig.add_bar(x=x, **bars(b))`.
+
+    `bands` is a band of numbers, a band of lists or a list of bands of numbers.
+    """
+    together = bands if isinstance(bands, Mapping) else {end: [b[end] for b in bands] for end in ("median", "lo", "hi")}
+    median, lo, hi = (torch.tensor(together[end], dtype=torch.float64).reshape(-1) for end in ("median", "lo", "hi"))
+    error = {"array": (hi - median).tolist(), "arrayminus": (median - lo).tolist()}
+    return {axis: median.tolist(), f"error_{axis}": error}
 
 
 def digits() -> Data:

@@ -131,7 +131,7 @@ def read(path: Path) -> Figure:
         claims=tuple(claims),
         seed=_constant(path, tree, "SEED", 0),
         tolerance=_constant(path, tree, "TOLERANCE", {}),
-        wider=_constant(path, tree, "WIDER", {}),
+        wider={n: wide for names, wide in _constant(path, tree, "WIDER", {}).items() for n in names.split()},
         sweep=_constant(path, tree, "SWEEP", {}),
     )
 

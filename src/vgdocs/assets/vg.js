@@ -52,6 +52,18 @@
   const roleOf = ({ meta }) => [meta, meta?.role].find(role => ROLES.includes(role)) ?? "other";
   const isBand = trace => trace.meta?.band === true, shade = hex => hex + "26"; // 15 %
 
+  /** Traces of one name are one entry of the legend, shown once: a tap hides a line with its band, in every panel. */
+  function sortLegend(data) {
+    const shown = new Set();
+    return data.map(trace => {
+      const group = trace.legendgroup ?? trace.name;
+      if (!group || isBand(trace)) return merge({ legendgroup: group }, trace);
+      const again = shown.has(group);
+      if (trace.showlegend !== false) shown.add(group);
+      return merge({ legendgroup: group, ...(again && { showlegend: false }) }, trace);
+    });
+  }
+
   /** Colour, dash and symbol of each trace: one name looks the same in every panel, two names never do. */
   function chooseLooks(data, { ramps }) {
     const known = new Map(), count = {};
@@ -144,7 +156,7 @@
   }));
 
   const paint = ({ data, layout = {}, frames }, width, theme = readTheme()) =>
-    ({ data: paintTraces(data, theme), layout: paintLayout(layout, data, theme, width), frames });
+    ({ data: paintTraces(sortLegend(data), theme), layout: paintLayout(layout, data, theme, width), frames });
 
   const stages = new Map(); // of each figure that is live or about to be: what Plotly draws in, and its width
   const resizes = new ResizeObserver(entries => entries.forEach(entry => refit(entry.target)));
