@@ -24,11 +24,11 @@ from pathlib import Path
 
 from builders import MARKDOWN, MKDOCS, PROSE, Builder, serving, surroundings, tell, until, write
 
-from vgdocs.claims import judge
-from vgdocs.figure import find
-from vgdocs.record import Record, make_keys, versions
-from vgdocs.store import Store
-from vgdocs.worker import load
+from vgdocs.engine.claims import judge
+from vgdocs.engine.figure import find
+from vgdocs.engine.record import Record, make_keys, versions
+from vgdocs.engine.store import Store
+from vgdocs.engine.worker import load
 
 GROWTH = 1.2  # times as much as plain MkDocs grows from the smallest site to the largest
 WORD = "an unremarkable word"  # on each page, and edited under serve

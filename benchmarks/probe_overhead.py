@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vgdocs.gradients import Probe
+from vgdocs.probe import Probe
 
 TURN = 20  # steps
 CLASSES = 10

@@ -17,7 +17,7 @@ from plotly.subplots import make_subplots
 from torch import nn
 
 from vgdocs.experiments import derive_seeds, digits
-from vgdocs.gradients import Probe
+from vgdocs.probe import Probe
 
 SEED = 0
 REPLICAS = 5  # networks of each kind

@@ -13,9 +13,9 @@ import markdown
 import pytest
 from click.testing import CliRunner
 
-from vgdocs.figure import Figure, read
-from vgdocs.library import Library
-from vgdocs.markdown import Context, VgdocsExtension
+from vgdocs.engine.figure import Figure, read
+from vgdocs.engine.library import Library
+from vgdocs.pages.markdown import Context, VgdocsExtension
 
 pytest_plugins = ["pytester"]
 # Tests run side by side, here and in the processes that they start: threads of one would wait for those of another.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vgdocs import drift
-from vgdocs.library import Library
+from vgdocs.engine import drift
+from vgdocs.engine.library import Library
 
 REAL_FIGURES = True  # see conftest
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vgdocs.report import site_scanner
+from vgdocs.pages.report import site_scanner
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs/claims.md").read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from vgdocs.__main__ import SKELETON, cli
-from vgdocs.figure import read
+from vgdocs.cli import SKELETON, cli
+from vgdocs.engine.figure import read
 
 FAILS = 'def claim_it_grows(m):\n    """It grows to {last:.1e}."""\n    assert m["last"] > m["first"]\n'
 RAISES = "def measure(seed: int = SEED) -> dict:\n    raise ValueError('no such layer')\n"

@@ -1,4 +1,4 @@
-"""What every figure of this project keeps to, and the direction in which the package's imports run."""
+"""What every figure of this project keeps to."""
 
 import ast
 import copy
@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from vgdocs import claims, worker
-from vgdocs.figure import FigureError, find, read
-from vgdocs.library import Entry, Library
+from vgdocs.engine import claims, worker
+from vgdocs.engine.figure import FigureError, find, read
+from vgdocs.engine.library import Entry, Library
 
 REAL_FIGURES = True  # see conftest
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "src/vgdocs"
 SCRIPTS = sorted(path for path in (ROOT / "figures").rglob("*.py") if not path.name.startswith("_"))
 NAMES = [path.stem for path in SCRIPTS]
 
@@ -27,21 +26,6 @@ SERIES = 150  # points in a list that is measured
 ROLES = {"vanishing", "healthy", "exploding", "theory", "reference", None}
 # what only the site's theme decides, so that one figure serves light and dark, wide and narrow
 THEMED = re.compile(r"(?!hovertemplate|texttemplate).*(color|font|template)", re.IGNORECASE)
-
-MAY_IMPORT = {
-    "copy",
-    "torch",
-    "plotly",
-    "sklearn",
-    "vgdocs",
-    "math",
-    "statistics",
-    "itertools",
-    "functools",
-    "collections",
-    "pathlib",
-}
-MAY_IMPORT_OF_VGDOCS = {"gradients", "theory", "experiments", "explore", "explore_grid"}
 
 TRAINERS = {"train", "sweep", "Stack"}  # of vgdocs.experiments
 IN_PLACE = {"add_", "sub_", "addcmul_", "addcdiv_", "copy_"}
@@ -102,32 +86,6 @@ def module(entry):
     """The script, loaded in this process: its claims can then be put to any measurement."""
     yield worker.load(str(entry.figure.path), entry.figure.text)
     sys.modules.pop(entry.name, None)
-
-
-def imports(path: Path, top_level: bool = False) -> set[str]:
-    """The dotted names of the modules that a file imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_level else ast.walk(tree)
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path.name}:{node.lineno}: a relative import, which the records' keys don't follow"
-            found |= (
-                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "vgdocs" else {node.module}
-            )
-    return found
-
-
-def modules() -> list[Path]:
-    """The files of the package, but for the one that only says what it is."""
-    return sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py"})
-
-
-def name_of(file: Path) -> str:
-    """The module of vgdocs that a file belongs to; a package in it counts as one."""
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def replaced(measured: dict, name: str, value: float) -> dict:
@@ -203,12 +161,6 @@ class TestFigures:
                 continue  # it's named at the axis that it shares its ticks with
             names = settings.get("ticktext") or all(isinstance(value, str) for value in values)
             assert names or settings.get("title", {}).get("text"), f"the axis {axis} has no name"
-
-    def test_it_imports_what_figures_may_and_no_figure(self, name):
-        found = imports(ROOT / f"figures/{name}.py")
-        assert {module.partition(".")[0] for module in found} <= MAY_IMPORT
-        assert {m.split(".")[1] for m in found if m.startswith("vgdocs")} <= MAY_IMPORT_OF_VGDOCS
-        assert not found & set(NAMES)
 
     def test_it_has_no_main_and_does_no_input_or_output(self, name):
         tree = ast.parse((ROOT / f"figures/{name}.py").read_text(encoding="utf-8"))
@@ -311,38 +263,11 @@ def test_pytest_collects_every_claim_that_there_is():
         for path in SCRIPTS
         for claim in re.findall(r"^def (claim_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "vgdocs.pytest_plugin", "figures"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "vgdocs.pages.pytest", "figures"]
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     collected = {line for line in result.stdout.splitlines() if "::" in line and not line.startswith("ERROR")}
     assert collected == there, result.stdout[-2000:]
-
-
-class TestPackage:
-    def test_imports_run_in_one_direction(self):
-        below: set[str] = set()
-        for layer in LAYERS:
-            for module in layer.split():
-                files = [file for file in modules() if name_of(file) == module]
-                used = {name.split(".")[1] for file in files for name in imports(file) if name.startswith("vgdocs.")}
-                assert used - {module} <= below, f"{module} imports {used - below}, which isn't below it"
-            below |= set(layer.split())
-        assert below == {name_of(file) for file in modules()}
-        assert imports(PACKAGE / "__init__.py") == set()
-
-    @pytest.mark.parametrize("library", AT_THE_TOP)
-    def test_heavy_libraries_are_imported_only_where_they_are_meant_to_be(self, library):
-        def importers(top_level: bool) -> set[str]:
-            return {name_of(f) for f in modules() if library in {m.partition(".")[0] for m in imports(f, top_level)}}
-
-        assert importers(True) == AT_THE_TOP[library]
-        assert importers(False) - importers(True) == IN_A_FUNCTION.get(library, set())
-
-    def test_pages_can_be_built_where_torch_is_not_installed(self):
-        """From records made elsewhere: neither looking up nor rendering may load it."""
-        code = "import sys, vgdocs.mkdocs_plugin, vgdocs.__main__; print({'torch', 'plotly'} & sys.modules.keys())"
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert result.stdout == "set()\n"
 
 
 def _axes(traces):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vgdocs import diagnosis
 from vgdocs.gradients import record
+from vgdocs.probe import diagnosis
 
 PAGE = (Path(__file__).parent.parent / "docs/diagnose.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)

@@ -87,7 +87,6 @@ class TestBand:
         with pytest.raises(ValueError):  # noqa: PT011 - ragged lists are refused in torch's words
             experiments.band(values)
 
-
     def test_of_dictionaries_is_a_band_for_each_key(self):
         runs = [{"rate": 1.0, "norms": [1.0, 2.0]}, {"rate": 3.0, "norms": [3.0, 0.0]}]
         assert experiments.band(runs) == {

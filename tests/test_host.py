@@ -36,7 +36,7 @@ def test_pytest_runs_beside_us(run, tmp_path):
 
 
 def test_the_probe_needs_none_of_the_sites_tools(run):
-    code = "from vgdocs.diagnosis import diagnose; from vgdocs.gradients import Probe"
+    code = "from vgdocs.probe import Probe, diagnose"
     result = run("-c", code, without=SITE_TOOLS)
     assert result.returncode == 0, result.stderr
 

@@ -10,11 +10,11 @@ import pytest
 from mkdocs.config import load_config
 from mkdocs.utils.meta import get_data
 
-from vgdocs.citations import pages
-from vgdocs.figure import find
-from vgdocs.library import CitationError, Library
-from vgdocs.markdown import Context
-from vgdocs.report import site_scanner
+from vgdocs.engine.figure import find
+from vgdocs.engine.library import CitationError, Library
+from vgdocs.pages.citations import pages
+from vgdocs.pages.markdown import Context
+from vgdocs.pages.report import site_scanner
 
 REAL_FIGURES = True  # see conftest
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from vgdocs.figure import find
-from vgdocs.numbers import PLACEHOLDER
+from vgdocs.engine.figure import find
+from vgdocs.engine.numbers import PLACEHOLDER
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS, DOCS = ROOT / "src/vgdocs/assets", ROOT / "docs/assets"
+OURS, DOCS = ROOT / "src/vgdocs/pages/assets", ROOT / "docs/assets"
 CSS = (OURS / "vg.css").read_text("utf-8")
 TOKEN = re.compile(r"--vg-([a-z0-9-]+): (#[0-9a-f]{6});")
 PAPERS = ("paper", "surface", "sunken")

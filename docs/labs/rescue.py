@@ -30,9 +30,8 @@ import plotly.graph_objects as go
 import torch
 from torch import nn
 
-from vgdocs.diagnosis import diagnose
 from vgdocs.experiments import accuracy, digits
-from vgdocs.gradients import Probe
+from vgdocs.probe import Probe, diagnose
 
 DEPTH, WIDTH, STEPS = 30, 64, 180
 x_train, y_train, x_test, y_test = digits()  # 8 x 8 images of handwritten digits, (n, 64)

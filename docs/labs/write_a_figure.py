@@ -38,9 +38,9 @@ from pathlib import Path
 import markdown
 import plotly.graph_objects as go
 
-from vgdocs.library import Library
-from vgdocs.markdown import Context, VgdocsExtension
-from vgdocs.numbers import fill
+from vgdocs.engine.library import Library
+from vgdocs.engine.numbers import fill
+from vgdocs.pages.markdown import Context, VgdocsExtension
 
 SCRIPT = '''\
 """At He's scale a leaky ReLU with slope 0.5 makes the gradient grow by {rate.leak_5:.2f} per layer.

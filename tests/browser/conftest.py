@@ -24,8 +24,8 @@ import pytest
 from bs4 import BeautifulSoup
 from filelock import FileLock
 
-from vgdocs import posters
-from vgdocs.web import serve
+from vgdocs.pages import posters
+from vgdocs.pages.web import serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from vgdocs import experiments, gradients, theory
+from vgdocs import experiments, gradients, probe, theory
 
 pytestmark = pytest.mark.browser
 
@@ -20,8 +20,8 @@ def own(module) -> set[str]:
 @pytest.mark.parametrize(
     ("page", "names"),
     [
-        ("gradients", set(gradients.__all__)),
-        ("diagnosis", {"diagnose", "Verdict", "Finding"}),
+        ("gradients", own(gradients)),
+        ("probe", set(probe.__all__)),
         ("theory", own(theory)),
         ("experiments", own(experiments)),
         ("figures", {"Figure", "Claim", "read", "find", "Record", "Measured", "Verdict"}),

@@ -6,9 +6,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from vgdocs.report import site_scanner
-from vgdocs.site_check import check
-from vgdocs.web import serve
+from vgdocs.pages.report import site_scanner
+from vgdocs.pages.site_check import check
+from vgdocs.pages.web import serve
 
 pytestmark = pytest.mark.browser
 

@@ -1,0 +1,211 @@
+"""The figures of a project with their records: what pages, the command line and pytest look things up in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vgdocs.engine import observe
+from vgdocs.engine.figure import Claim, Figure, FigureError, SettingError, find, suggest
+from vgdocs.engine.numbers import Formatted, Number, fill, format_number
+from vgdocs.engine.record import Record, Verdict, make_keys
+from vgdocs.engine.store import Store
+
+if TYPE_CHECKING:
+    from vgdocs.engine.runner import Progress
+
+
+class CitationError(Exception):
+    """A page asks for something that isn't there."""
+
+
+@dataclass
+class Entry:
+    """One figure: its script, and its record or what went wrong. With neither, it is still to be measured."""
+
+    name: str
+    figure: Figure | None = None
+    record: Record | None = None
+    error: FigureError | None = None
+
+    @property
+    def numbers(self) -> Mapping[str, Number]:
+        return self.record.numbers if self.record else {}
+
+    @property
+    def title(self) -> str:
+        """The finding, with its numbers filled in."""
+        return fill(self.figure.title, self.numbers) if self.figure and self.record else self.name
+
+    def verdict(self, claim: Claim) -> Verdict | None:
+        """How a claim fared; None if it couldn't be judged on this record."""
+        verdicts = self.record.verdicts if self.record else ()
+        return next((v for v in verdicts if v.name == claim.name), None)
+
+    @property
+    def failed(self) -> list[tuple[Claim, Verdict]]:
+        judged = [(claim, self.verdict(claim)) for claim in (self.figure.claims if self.figure else ())]
+        return [(claim, verdict) for claim, verdict in judged if verdict and not verdict.passed]
+
+
+@dataclass
+class Library:
+    """All figures of a project.
+
+    root: the folder of mkdocs.yml. `VGDOCS_STORE` names another folder for the records, and
+    `VGDOCS_RUN=never` takes the newest record there is of each script and runs nothing.
+    """
+
+    root: Path
+    entries: dict[str, Entry] = field(default_factory=dict)
+    failures: dict[str, tuple[str, FigureError]] = field(default_factory=dict, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "figures"
+
+    @property
+    def store(self) -> Store:
+        return Store(Path(os.environ.get("VGDOCS_STORE") or self.root / ".vgdocs"), self.root)
+
+    @property
+    def plots(self) -> dict[str, dict[str, Any]]:
+        """What the figures draw, by name, of those that have been measured."""
+        return {name: entry.record.plot for name, entry in self.entries.items() if entry.record}
+
+    def refresh(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        jobs: int | None = None,
+        progress: Progress | None = None,
+        run: bool = True,
+    ) -> None:
+        """Read the scripts anew and bring their records up to date; with `run` false, only look what is there.
+
+        A script that failed is run again only when something it depends on has changed.
+        Raises CitationError for a name that no script has, SettingError for a variable that makes no sense.
+        """
+        figures, errors = find(self.folder)
+        if names is not None:
+            names = list(names)
+            for name in names:
+                if name not in figures and name not in errors:
+                    raise CitationError(f"there is no figure {name!r}{suggest(name, [*figures, *errors])}")
+            figures = {name: figure for name, figure in figures.items() if name in names}
+            errors = {name: error for name, error in errors.items() if name in names}
+        outcomes: dict[str, Record | FigureError | None] = dict(errors)
+        stale = {}
+        for name, figure in figures.items():
+            outcomes[name] = self._known(figure, seed, device)
+            if outcomes[name] is None:
+                stale[name] = make_keys(figure, seed, device).script
+        if run and stale:
+            from vgdocs.engine import runner  # it loads what only a build that measures needs
+
+            scripts = [figures[name] for name in stale]
+            made = runner.run(scripts, self.store, seed=seed, device=device, jobs=jobs, progress=progress)
+            for name, outcome in made.items():
+                outcomes[name] = outcome
+                if isinstance(outcome, FigureError):
+                    self.failures[name] = (stale[name], outcome)
+        entries = {name: _entry(name, figures.get(name), outcomes[name]) for name in sorted(outcomes)}
+        self.entries = entries if names is None else {**self.entries, **entries}
+
+    def inputs(self) -> list[Path]:
+        """The files and folders that the figures were seen to read, for a server to watch."""
+        seen = [known.inputs for entry in self.entries.values() if (known := entry.record or entry.error)]
+        return sorted({path for inputs in seen for path in observe.files(inputs, self.root)})
+
+    def figure(self, name: str) -> Entry:
+        """The entry of a figure; raises CitationError, naming the nearest figures, if there is none."""
+        if name not in self.entries:
+            raise CitationError(f"there is no figure {name!r}{suggest(name, self.entries)}")
+        return self.entries[name]
+
+    def number(self, figure: str, number: str, spec: str) -> tuple[Number, Formatted] | None:
+        """A cited number and how it reads; None while it is still to be measured. Raises CitationError."""
+        entry = self.figure(figure)
+        if entry.error:
+            raise CitationError(f"{figure} has no numbers: {entry.error.message}")
+        if not entry.record:
+            return None
+        if number not in entry.numbers:
+            raise CitationError(f"{figure} measures no number {number!r}{suggest(number, entry.numbers)}")
+        value = entry.numbers[number]
+        try:
+            return value, format_number(value, spec)
+        except ValueError as error:
+            raise CitationError(str(error)) from None
+
+    def times(self) -> dict[str, float]:
+        """Processor seconds of measuring by figure, the slowest first."""
+        seconds = {entry.name: entry.record.seconds for entry in self.entries.values() if entry.record}
+        return dict(sorted(seconds.items(), key=lambda item: -item[1]))
+
+    def summary(self) -> dict[str, Any]:
+        """The content of numbers.json, the site's stable interface."""
+        measured = [entry for entry in self.entries.values() if entry.figure and entry.record]
+        versions = {"vgdocs": version("vgdocs")}
+        for entry in measured:
+            versions |= entry.record.versions if entry.record else {}
+        return {
+            "versions": dict(sorted(versions.items())),
+            "figures": {entry.name: _summary(entry) for entry in measured},
+        }
+
+    def _known(self, figure: Figure, seed: int | None, device: str) -> Record | FigureError | None:
+        keys = make_keys(figure, seed, device)
+        if (setting := os.environ.get("VGDOCS_RUN", "")) not in ("", "never"):
+            raise SettingError(f"VGDOCS_RUN is {setting!r}: it is never, or not set")
+        never = setting == "never"
+        made = self.store.find(figure.name, keys, any_versions=never)
+        if made and made.keys == keys:
+            return made
+        if never:
+            # its claims may have changed since they were judged
+            missing = FigureError(figure.path, "has no record, and VGDOCS_RUN=never forbids to make one")
+            return replace(made, verdicts=()) if made else missing
+        script, error = self.failures.get(figure.name, ("", None))
+        return error if error and script == keys.script and observe.hold(error.inputs, self.root) else None
+
+
+def _entry(name: str, figure: Figure | None, outcome: Record | FigureError | None) -> Entry:
+    if isinstance(outcome, FigureError):
+        return Entry(name, figure, error=outcome)
+    entry = Entry(name, figure, outcome)
+    if figure and outcome:
+        sentences = [("the finding", 1, figure.title), *((c.name, c.line, c.sentence) for c in figure.claims)]
+        for what, line, sentence in sentences:
+            try:
+                fill(sentence, outcome.numbers)
+            except KeyError as error:
+                missing = str(error.args[0])
+                message = f"{what} cites {{{missing}}}, which isn't measured{suggest(missing, outcome.numbers)}"
+                return Entry(name, figure, error=FigureError(figure.path, message, line))
+            except ValueError as error:
+                return Entry(name, figure, error=FigureError(figure.path, f"{what}: {error}", line))
+    return entry
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    assert entry.figure
+    assert entry.record
+    claims = []
+    for claim in entry.figure.claims:
+        verdict = entry.verdict(claim)
+        passed = verdict.passed if verdict else None
+        claims.append({"name": claim.name, "sentence": fill(claim.sentence, entry.numbers), "passed": passed})
+    return {
+        "title": entry.title,
+        "numbers": dict(entry.numbers),
+        "tolerance": entry.figure.tolerance,
+        "claims": claims,
+        "seconds": entry.record.seconds,
+    }

@@ -1,0 +1,202 @@
+"""The HTML of what a figure has to say: sentences with their numbers, tables, and what folds out below a plot."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as etree
+from collections.abc import Callable, Iterable, Iterator
+from html import escape
+from typing import Any
+
+import pygments
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from vgdocs.engine import drift
+from vgdocs.engine.figure import Claim
+from vgdocs.engine.library import CitationError, Entry
+from vgdocs.engine.numbers import count, fill, format_number, in_page
+from vgdocs.engine.record import lookup
+
+SLOWEST = 8  # figures that the table of times names
+# what the site's style leaves in the colour of the text, and what makes up half the weight of a listing
+UNCOLOURED = re.compile(r'<span class="(?:n|w|p|o|nn|nf|nb|nc|nd|fm|vm|bp)">([^<]*)</span>')
+
+
+def _number_attributes(figure: str, number: str, value: float) -> dict[str, str]:
+    return {
+        "class": "vg-number",
+        "data-figure": figure,
+        "data-number": number,
+        "value": in_page(value),
+        "title": f"{figure}.{number} = {in_page(value)}",
+    }
+
+
+def number_element(figure: str, number: str, value: float, text: str) -> etree.Element:
+    element = etree.Element("data", _number_attributes(figure, number, value))
+    element.text = text
+    return element
+
+
+def _number_html(figure: str, number: str, value: float, html: str) -> str:
+    attributes = [f'{k}="{escape(v)}"' for k, v in _number_attributes(figure, number, value).items()]
+    return f"<data {' '.join(attributes)}>{html}</data>"
+
+
+def sentence(template: str, entry: Entry) -> str:
+    """A finding or a claim's sentence as HTML, each number a citation."""
+
+    def show(name: str, formatted: Any) -> str:
+        return _number_html(entry.name, name, entry.numbers[name], formatted.html)
+
+    # escaping leaves the placeholders alone: they hold neither &, < nor quotes
+    return fill(_inline_code(escape(template, quote=False)), entry.numbers, show)
+
+
+def _inline_code(html: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
+
+
+def details(name: str, summary: str, html: str, attributes: str = "") -> str:
+    return f'<details class="{name}"{attributes}><summary>{summary}</summary>{html}</details>'
+
+
+def highlight(code: str) -> str:
+    html = pygments.highlight(code, PythonLexer(), HtmlFormatter(cssclass="highlight", wrapcode=True))
+    return UNCOLOURED.sub(r"\1", html)
+
+
+def meta(entry: Entry, highlighted: Callable[[str], str], later: Callable[[str], str]) -> str:
+    """The quiet line below a figure: claims, data, source."""
+    assert entry.figure
+    assert entry.record
+    claims = [(claim, entry.verdict(claim)) for claim in entry.figure.claims]
+    items = "".join(_claim_item(claim, entry) for claim, _ in claims)
+    one = count(len(claims), "claim")
+    judged = all(verdict for _, verdict in claims)
+    summary = f"{one} checked by this build" if judged else f"{one}, not checked by this build"
+    buttons = "".join(
+        f'<button class="vg-save md-button" type="button" value="{form.lower()}" hidden>Download {form}</button> '
+        for form in ("CSV", "JSON")
+    )
+    hidden = " data-search-exclude"
+    data = details("vg-data", "Data", buttons + _data_table(entry.record.plot, entry.name), hidden)
+    source = details("vg-source", "Source", highlighted(entry.figure.text), hidden)
+    return details("vg-claims", summary, f"<ul>{items}</ul>") + later(data + source)
+
+
+def notes(entry: Entry, name: str) -> str:
+    """What the figure has to say in words: a measured list of strings."""
+    assert entry.record
+    try:
+        lines = lookup(entry.record.measured, name)
+    except (KeyError, TypeError):
+        lines = None
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise CitationError(f"{entry.name} measures no list of strings {name!r}")
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return details("vg-notes", f"{len(lines)} notes", f"<ul>{items}</ul>")
+
+
+def _claim_item(claim: Claim, entry: Entry) -> str:
+    verdict = entry.verdict(claim)
+    passed = "unknown" if verdict is None else str(verdict.passed).lower()
+    name = claim.name.removeprefix("claim_")
+    attributes = f'class="vg-claim" id="claim-{entry.name}-{name}" data-passed="{passed}"'
+    return f"<li {attributes}>{sentence(claim.sentence, entry)}</li>"
+
+
+def _data_table(plot: dict[str, Any], name: str) -> str:
+    """What is drawn, as a table: one column a trace where all share their x, else one row a point."""
+    traces = [t for t in plot["data"] if not _is_band(t) and isinstance(t.get("y", t.get("x")), list)]
+    if not traces:
+        return "<p>This figure draws no points.</p>"
+    layout = plot["layout"]
+    x_title, y_title = (_axis_title(layout, axis) for axis in ("xaxis", "yaxis"))
+    columns = [(t.get("name") or f"trace {i}", _points(t)) for i, t in enumerate(traces, start=1)]
+    xs = columns[0][1][0]
+    if all(points[0] == xs for _, points in columns):
+        head = [x_title, *(name for name, _ in columns)]
+        rows: Iterable[Iterable[Any]] = zip(xs, *(points[1] for _, points in columns), strict=True)
+    else:
+        head = ["series", x_title, y_title]
+        rows = ((name, x, y) for name, points in columns for x, y in zip(*points, strict=True))
+    cells = "".join(f'<th scope="col">{_plain(title)}</th>' for title in head)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(_cell(v))}</td>' for v in row)}</tr>" for row in rows)
+    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    # a box that scrolls can be reached by keyboard only if it takes the focus
+    return f'<div class="vg-scroll" tabindex="0" role="region" aria-label="Data of {name}">{table}</div>'
+
+
+def _is_band(trace: dict[str, Any]) -> bool:
+    meta = trace.get("meta")
+    return isinstance(meta, dict) and bool(meta.get("band"))
+
+
+def _points(trace: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    x, y = trace.get("x"), trace.get("y")
+    if x is None:
+        x = list(range(len(y or [])))
+    if y is None:
+        y = list(range(len(x)))
+    shorter = min(len(x), len(y))
+    return x[:shorter], y[:shorter]
+
+
+def _axis_title(layout: dict[str, Any], axis: str) -> str:
+    title = layout.get(axis, {}).get("title", {})
+    return str(title.get("text", "") if isinstance(title, dict) else title) or axis[0]
+
+
+def _plain(text: str) -> str:
+    """Plotly's titles may hold <br> and <sub>; a table's head keeps the text."""
+    return escape(re.sub(r"<[^>]*>", " ", str(text)))
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def numbers_table(entry: Entry) -> str:
+    assert entry.figure
+    assert entry.record
+    bounds: dict[str, list[Claim]] = {}
+    for claim in entry.figure.claims:
+        verdict = entry.verdict(claim)
+        for name in verdict.read if verdict else ():
+            bounds.setdefault(name.removesuffix(".median"), []).append(claim)
+
+    def rows() -> Iterator[str]:
+        for name, value in entry.numbers.items():
+            shown = _number_html(entry.name, name, value, format_number(value, "").html)
+            by = "<br>".join(escape(c.name.removeprefix("claim_").replace("_", " ")) for c in bounds.get(name, []))
+            yield f"<tr><td><code>{escape(name)}</code></td><td>{shown}</td><td>{by}</td></tr>"
+
+    claims = "".join(f"<li>{sentence(claim.sentence, entry)}</li>" for claim in entry.figure.claims)
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Number", "Measured", "Bounded by the claim"))
+    html = (
+        f'<p class="vg-finding">{sentence(entry.figure.title, entry)}</p>'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows())}</tbody></table>"
+        f'<ul class="vg-claim-list">{claims}</ul>'
+    )
+    return re.sub(r'(<data [^>]*) title="[^"]*"', r"\1", html)  # the rows name them, and there are a thousand
+
+
+def changes_table(changes: list[drift.Change]) -> str:
+    if not changes:
+        return "<p>No number moved beyond its tolerance.</p>"
+    head = "".join(f'<th scope="col">{title}</th>' for title in drift.HEAD)
+    rows = ("".join(f"<td>{escape(cell)}</td>" for cell in change.cells) for change in changes)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+
+
+def times_table(times: dict[str, float]) -> str:
+    total = sum(times.values()) or 1.0
+    shown = list(times.items())[:SLOWEST]
+    rows = [f"<tr><td><code>{escape(name)}</code></td><td>{seconds / total:.0%}</td></tr>" for name, seconds in shown]
+    rest = len(times) - len(shown)
+    if rest:
+        rows.append(f"<tr><td>the other {rest}</td><td>{1 - sum(s for _, s in shown) / total:.0%}</td></tr>")
+    head = '<th scope="col">Figure</th><th scope="col">Share of the measuring time</th>'
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -1,0 +1,383 @@
+"""The Markdown extension: figures, cited numbers and the page of all numbers.
+
+    After nineteen links [[sigmoid_decay.after_19_links:.2e]] is left.
+
+    /// figure | sigmoid_decay
+        code: measure
+
+    The caption, which may cite numbers too.
+    ///
+
+    /// numbers
+    ///
+
+It does the whole work, with or without MkDocs: what it can't resolve becomes an error box in the page and a
+`Problem` in its context. No exception leaves it, because one would leave `mkdocs serve` stuck.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import xml.etree.ElementTree as etree
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import markdown
+import pygments
+from markdown.inlinepatterns import InlineProcessor
+from markdown.preprocessors import Preprocessor
+from markdown.treeprocessors import Treeprocessor
+from pymdownx.blocks import BlocksExtension
+from pymdownx.blocks.block import Block
+
+from vgdocs.engine import drift, observe
+from vgdocs.engine.library import CitationError, Entry, Library
+from vgdocs.engine.numbers import fill
+from vgdocs.pages import fragments, math
+from vgdocs.pages.citations import NUMBER, Problem
+from vgdocs.pages.posters import REM, EndlessError, PosterError, Posters, height
+from vgdocs.pages.site_assets import UNDRAWN
+
+log = logging.getLogger("mkdocs.plugins.vgdocs")  # MkDocs shows what is told under its own name
+LEFTOVER = re.compile(r"^[ \t]*/{3,}.*", re.MULTILINE)
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+MISCITED = re.compile(r"\[\[[^\[\]\n]*\b[A-Za-z_]\w*\.\w[^\[\]\n]*\]\]")  # what NUMBER didn't take
+HANDLED = {"arithmatex", "vg-error"}  # classes of elements whose text isn't the author's
+NO_BLOCK = "this is no block: a figure takes a name, the options code and notes, and a closing ///"
+OPEN = "data-open"  # marks a figure whose closing /// hasn't come yet
+
+T = TypeVar("T")
+
+
+@dataclass
+class Context:
+    """What a conversion looks figures up in and reports problems to; `page` is set by whoever knows it."""
+
+    library: Library
+    page: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    refreshes: bool = False  # whether each conversion brings the records up to date itself
+    seen: dict[str, tuple[int, int]] | None = None  # the state of what they depend on, when it last did
+    posters: Posters = field(init=False)
+    without_posters: str = ""  # why figures have none, once that is known
+    late: dict[str, str] | None = None  # marks and what belongs there; see `later`
+
+    def __post_init__(self) -> None:
+        self.posters = Posters(self.library.store)
+
+    def draw_posters(self, plots: Mapping[str, dict[str, Any]]) -> None:
+        """Draw the posters that are missing; raises as `_drawn` does."""
+        self._drawn(lambda: self.posters.draw(plots))
+
+    def draw_cards(self, findings: Mapping[str, tuple[str, dict[str, Any]]], site: str) -> dict[str, bytes]:
+        """The pictures of shared links, as `Posters.cards` makes them, or none; raises as `_drawn` does."""
+        return self._drawn(lambda: self.posters.cards(findings, site)) or {}
+
+    def _drawn(self, draw: Callable[[], T]) -> T | None:
+        """What a browser draws. Where there is none to draw, that is told once.
+
+        Raises PosterError where posters are required, and for a plot that is never done: a reader's browser would
+        hang on it too.
+        """
+        try:
+            return None if self.without_posters else draw()
+        except PosterError as error:
+            if self.posters.required or isinstance(error, EndlessError):
+                raise
+            self.without_posters = str(error)
+            log.info("figures are drawn in the reader's browser, without posters: %s", error)
+            return None
+
+    def later(self, html: str) -> str:
+        """HTML that isn't for the search index, or where someone fills it in, a mark that stands for it.
+
+        Material's search plugin parses all that is in a page, tag by tag, the tables of data and the sources too.
+        """
+        if self.late is None:
+            return html
+        mark = f"<!--vg-late-{len(self.late)}-->"
+        self.late[mark] = html
+        return mark
+
+    def highlight(self, code: str) -> str:
+        return self.library.store.derived(f"code-{pygments.__version__}", code, fragments.highlight)
+
+    def report(self, message: str, text: str = "") -> None:
+        self.problems.append(Problem(self.page, text, message))
+
+
+class VgdocsExtension(BlocksExtension):
+    """Entry point: `vgdocs.markdown` under `markdown_extensions`."""
+
+    def __init__(self, **options: Any) -> None:
+        self.config = {
+            "root": [".", "The folder of mkdocs.yml, with figures/ below it"],
+            "context": ["", "What the MkDocs plugin passes in; made here without it"],
+        }
+        super().__init__(**options)
+
+    def extendMarkdown(self, md: markdown.Markdown) -> None:
+        self.context: Context = self.getConfig("context") or _own_context(str(Path(self.getConfig("root")).resolve()))
+        self.embedded: set[str] = set()
+        super().extendMarkdown(md)
+        md.registerExtension(self)
+        md.preprocessors.register(_Refresh(self.context), "vg-refresh", 100)
+        md.inlinePatterns.register(_CitedNumber(self.context, md), "vg-number", 175)
+        # after inline (20), so that what inline processors made is seen
+        md.treeprocessors.register(_Slips(self.context, md), "vg-slips", 1)
+        math.register(md, self.context.report)
+
+    def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
+        options = {"context": self.context, "embedded": self.embedded}
+        block_mgr.register(_FigureBlock, options)
+        block_mgr.register(_NumbersBlock, options)
+        block_mgr.register(_TimesBlock, options)
+        block_mgr.register(_ChangesBlock, options)
+
+    def reset(self) -> None:
+        self.embedded.clear()
+
+
+@cache
+def _own_context(root: str) -> Context:
+    return Context(Library(Path(root)), refreshes=True)
+
+
+class _Refresh(Preprocessor):
+    """Without the plugin, the first page to be converted brings the records up to date, as do edited scripts."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self.context = context
+
+    def run(self, lines: list[str]) -> list[str]:
+        if self.context.refreshes:
+            state = _state(self.context.library)
+            if state != self.context.seen:
+                self.context.library.refresh()
+                # of what was known before, what was edited meanwhile is still to be seen
+                self.context.seen = _state(self.context.library) | state
+                try:
+                    self.context.draw_posters(self.context.library.plots)
+                except PosterError as error:
+                    self.context.report(f"the figures have no posters: {error}")
+        return lines
+
+
+def _state(library: Library) -> dict[str, tuple[int, int]]:
+    """A cheap sign that something was edited; what decides is the records' keys."""
+    paths = [*library.folder.rglob("*.py"), *observe.PACKAGE.rglob("*.py"), *library.inputs()]
+    return {str(path): observe.stamp(path) for path in paths}
+
+
+class _CitedNumber(InlineProcessor):
+    """`[[figure.number:spec]]`"""
+
+    def __init__(self, context: Context, md: markdown.Markdown) -> None:
+        super().__init__(NUMBER.pattern, md)
+        self.context = context
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[etree.Element, int, int]:  # type: ignore[override]
+        try:
+            element = self._element(m["figure"], m["number"], m["spec"] or "")
+        except CitationError as error:
+            self.context.report(str(error), m[0])
+            element = etree.Element("span", {"class": "vg-error", "role": "alert"})
+            element.text = markdown.util.AtomicString(f"{m[0].strip('[]')}: {error}")
+        return element, m.start(0), m.end(0)
+
+    def _element(self, figure: str, number: str | None, spec: str) -> etree.Element:
+        if number is None:
+            raise CitationError(f"which number of {figure}? Write it after a dot, as in [[{figure}.name:.2e]]")
+        cited = self.context.library.number(figure, number, spec)
+        if cited is None:
+            element = etree.Element("span", {"class": "vg-pending", "title": f"{figure} is being measured"})
+            element.text = "…"
+            return element
+        value, formatted = cited
+        return fragments.number_element(figure, number, value, self.md.htmlStash.store(formatted.html))
+
+
+class _FigureBlock(Block):
+    """`/// figure | name`, with the caption as its content."""
+
+    NAME = "figure"
+    ARGUMENT = True
+    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "notes": ("", str)}
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        self.name = self.argument.strip()
+        element = etree.SubElement(parent, "figure", {"class": "vg-figure", "data-figure": self.name, OPEN: ""})
+        try:
+            if self.name in self.config["embedded"]:
+                raise CitationError(f"the page shows the figure {self.name} twice")
+            entry = self.config["context"].library.figure(self.name)
+            self.config["embedded"].add(self.name)
+            element.set("id", f"fig-{self.name}")
+            self._show(element, entry)
+        except CitationError as error:
+            self._fail(element, str(error))
+        self.caption = etree.SubElement(element, "figcaption")
+        return element
+
+    def on_add(self, block: etree.Element) -> etree.Element:
+        return self.caption
+
+    def on_end(self, block: etree.Element) -> None:
+        del block.attrib[OPEN]
+        context = self.config["context"]
+        entry = context.library.entries.get(self.name)
+        if not entry or not entry.figure or entry.error or "id" not in block.attrib:
+            return
+        html = []
+        for function in self.options["code"].replace(",", " ").split():
+            try:
+                code = context.highlight(entry.figure.source(function))
+            except KeyError as error:
+                self._fail(block, str(error.args[0]))
+                continue
+            html.append(fragments.details("vg-code", f"The code of <code>{escape(function)}</code>", code))
+        if entry.record:
+            html.append(fragments.meta(entry, context.highlight, context.later))
+            try:
+                html += [fragments.notes(entry, name) for name in self.options["notes"].split()]
+            except CitationError as error:
+                self._fail(block, str(error))
+        rest = etree.SubElement(block, "div", {"class": "vg-meta"})
+        rest.text = self.md.htmlStash.store("\n".join(html))
+
+    def _show(self, element: etree.Element, entry: Entry) -> None:
+        store = self.md.htmlStash.store
+        if entry.error:
+            _error_box(element, store(escape(f"{entry.error.place}: {entry.error.message}")), entry.error.details)
+            return
+        if not entry.record or not entry.figure:
+            pending = etree.SubElement(element, "div", {"class": "vg-pending", "role": "status"})
+            pending.text = store(f"{escape(entry.name)} is being measured; the page reloads when it is done.")
+            return
+        for claim, verdict in entry.failed:
+            sentence = fill(claim.sentence, entry.numbers)
+            _error_box(element, store(escape(f"This build's measurement contradicts: {sentence}")), verdict.message)
+        finding = etree.SubElement(element, "p", {"class": "vg-finding"})
+        finding.text = store(fragments.sentence(entry.figure.title, entry))
+        drawn = entry.record.plot
+        plot = {"class": "vg-plot", "role": "img", "aria-label": entry.title, "data-plot": _json(drawn)}
+        if pixels := height(drawn):
+            plot["style"] = f"--vg-height: {pixels / REM:g}rem"
+        context = self.config["context"]
+        etree.SubElement(element, "div", plot).text = store(context.later(context.posters.get(drawn) or UNDRAWN))
+
+    def _fail(self, element: etree.Element, message: str) -> None:
+        self.config["context"].report(message, f"/// figure | {self.argument}")
+        _error_box(element, self.md.htmlStash.store(escape(message)))
+
+
+class _NumbersBlock(Block):
+    """`/// numbers`: every figure with its finding, its numbers and what bounds them."""
+
+    NAME = "numbers"
+    ARGUMENT = None
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        element = etree.SubElement(parent, "div", {"class": "vg-all-numbers"})
+        for entry in self.config["context"].library.entries.values():
+            heading = etree.SubElement(element, "h2", {"id": entry.name})
+            heading.text = self.md.htmlStash.store(f"<code>{escape(entry.name)}</code>")
+            heading.set("data-toc-label", entry.name)
+            content = etree.SubElement(element, "div")
+            if entry.error:
+                _error_box(content, self.md.htmlStash.store(escape(entry.error.message)))
+            elif entry.record and entry.figure:
+                content.set("style", f"--vg-rows: {len(entry.numbers)}")  # how high it is, before it is laid out
+                content.text = self.md.htmlStash.store(fragments.numbers_table(entry))
+            else:
+                content.text = "still being measured"
+        return element
+
+
+class _TimesBlock(Block):
+    """`/// times`: which figures take the largest shares of the measuring time."""
+
+    NAME = "times"
+    ARGUMENT = None
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        element = etree.SubElement(parent, "div", {"class": "vg-times"})
+        element.text = self.md.htmlStash.store(fragments.times_table(self.config["context"].library.times()))
+        return element
+
+
+class _ChangesBlock(Block):
+    """`/// changes`: the numbers that moved from one release to the next, and since the last one."""
+
+    NAME = "changes"
+    ARGUMENT = None
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        element = etree.SubElement(parent, "div", {"class": "vg-changes"})
+        context = self.config["context"]
+        try:
+            history = drift.history(context.library.root, context.library.summary())
+        except drift.DriftError as error:
+            context.report(str(error))
+            _error_box(element, self.md.htmlStash.store(escape(str(error))))
+            return element
+        for newer, older, changes in history:
+            heading = etree.SubElement(element, "h3")
+            heading.text = markdown.util.AtomicString(f"{newer or 'This build'}, against {older}")
+            table = self.md.htmlStash.store(fragments.changes_table(changes))
+            etree.SubElement(element, "div").text = table
+        if not history:
+            element.text = "No version has been released yet."
+        return element
+
+
+class _Slips(Treeprocessor):
+    """Finds what would otherwise fail in silence: a block that isn't one or doesn't end, a number in a heading."""
+
+    def __init__(self, context: Context, md: markdown.Markdown) -> None:
+        super().__init__(md)
+        self.context = context
+
+    def run(self, root: etree.Element) -> None:
+        unopened = False
+        for element in root.iter():
+            if element.tag not in ("code", "pre") and not HANDLED & set(element.get("class", "").split()):
+                text = "\n".join(filter(None, [element.text, *(child.tail for child in element)]))
+                for slip in LEFTOVER.finditer(text):
+                    line = slip[0].strip()
+                    if line.strip("/") or not unopened:  # else it closes a block that was told of already
+                        self._tell(element, NO_BLOCK, line)
+                    unopened = True
+                for slip in MISCITED.finditer(text):
+                    self._tell(element, "this cites no number: write [[figure.number:.2e]]", slip[0])
+            if element.attrib.pop(OPEN, None) is not None:
+                name = element.get("data-figure")
+                self._tell(element, f"the block of the figure {name} isn't closed by ///", f"/// figure | {name}")
+            if element.tag in HEADINGS:
+                for number in element.iter("data"):
+                    name = f"{number.get('data-figure')}.{number.get('data-number')}"
+                    message = "a heading cites a number, which would move its anchor with each measurement"
+                    self._tell(element, message, f"[[{name}")
+
+    def _tell(self, element: etree.Element, message: str, text: str) -> None:
+        self.context.report(message, text)
+        element.attrib.update({"class": f"{element.get('class', '')} vg-error".strip(), "role": "alert"})
+
+
+def _error_box(parent: etree.Element, title: str, details: str = "") -> None:
+    box = etree.SubElement(parent, "div", {"class": "vg-error", "role": "alert"})
+    etree.SubElement(etree.SubElement(box, "p"), "strong").text = title
+    if details:
+        etree.SubElement(box, "pre").text = markdown.util.AtomicString(details)
+
+
+def _json(plot: dict[str, Any]) -> str:
+    # Markdown's serialiser takes "&quot;" in an attribute for an entity that is one already
+    return json.dumps(plot, ensure_ascii=False, separators=(",", ":")).replace("&", "\\u0026")

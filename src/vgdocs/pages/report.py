@@ -1,0 +1,64 @@
+"""What is wrong with the figures and pages of a project, told once and in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from vgdocs.engine.figure import Claim
+from vgdocs.engine.library import Entry, Library
+from vgdocs.engine.numbers import fill
+from vgdocs.engine.record import Verdict, lookup
+from vgdocs.pages.citations import Citation, Problem, Scanner, locate
+
+MAX_ITEMS = 6  # of a series, when a failed claim shows what it read
+
+
+def report(library: Library, problems: Iterable[Problem] = ()) -> list[str]:
+    """One paragraph for each script that failed, claim that doesn't hold and citation that can't be resolved."""
+    scanner = site_scanner(library.root)
+    docs = library.root / scanner.docs
+    paragraphs = [str(entry.error) for entry in library.entries.values() if entry.error]
+    failed = [(entry, claim, verdict) for entry in library.entries.values() for claim, verdict in entry.failed]
+    citations = scanner.scan_folder(docs) if failed else []
+    paragraphs += [failed_claim(entry, claim, verdict, citations) for entry, claim, verdict in failed]
+    for problem in dict.fromkeys(problems):
+        lines = locate(problem, docs, scanner)
+        places = (
+            ", ".join(f"{scanner.docs}/{problem.page}:{line}" for line in lines) or f"{scanner.docs}/{problem.page}"
+        )
+        paragraphs.append(f"{places}: {problem.message}")
+    return paragraphs
+
+
+def failed_claim(entry: Entry, claim: Claim, verdict: Verdict, citations: Iterable[Citation]) -> str:
+    """The claim's sentence, the assertion that failed, what it read, and the page lines that rely on it."""
+    assert entry.figure
+    assert entry.record
+    lines = [f"figures/{entry.figure.path.name}:{claim.line}: {claim.name} fails on this measurement"]
+    lines.append(f"    sentence: {fill(claim.sentence, entry.numbers)}")
+    lines += [f"    {line}" for line in verdict.message.splitlines()]
+    for name in verdict.read:
+        lines.append(f"    measured: {name} = {_show(lookup(entry.record.measured, name))}")
+    cited = citing_lines(entry.name, verdict.read, citations)
+    lines.append(f"    cited at: {', '.join(cited) or 'no page'}")
+    return "\n".join(lines)
+
+
+def citing_lines(figure: str, read: Iterable[str], citations: Iterable[Citation]) -> list[str]:
+    """Places that show the figure, or cite one of the numbers read."""
+    names = {name.removesuffix(".median") for name in read}
+    found = [c for c in citations if c.figure == figure and (c.number is None or c.number in names)]
+    return list(dict.fromkeys(c.place for c in found))
+
+
+def site_scanner(root: Path) -> Scanner:
+    """The scanner of a project's pages, or a plain one where there is no mkdocs.yml."""
+    config = root / "mkdocs.yml"
+    return Scanner.of_site(config) if config.is_file() else Scanner(["fenced_code", "tables"])
+
+
+def _show(value: object) -> str:
+    if isinstance(value, list) and len(value) > MAX_ITEMS:
+        return f"[{', '.join(map(repr, value[:MAX_ITEMS]))}, … {len(value)} in all]"
+    return repr(value)

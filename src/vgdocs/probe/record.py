@@ -1,0 +1,466 @@
+"""What a probe recorded: rows, a table for the terminal and a plot in the site's style."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from vgdocs.probe.layers import Layer, wide
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# First layer's gradient over the last layer's, at the start. Measured on the digits, in networks of 16 layers: below
+# 1e-4 gradient descent trains at none of five rates, and Adam less and less (figures/trainable_ratio.py). 30 layers
+# with batch normalisation start at 300; by Adam at 0.001 they stay there and hardly train, larger steps end it
+# (figures/batchnorm_explosion.py, init_training.py). Networks of 24 layers that train well have gone up to 17.
+VANISHING = 1e-4
+EXPLODING = 100.0
+
+Row = dict[str, Any]
+Key = tuple[Any, ...]  # (quantity, layer or parameter, and what else tells two measurements of a step apart)
+
+FULL = (  # what a row has at full steps only
+    "signal",
+    "zero_gradients",
+    "dead",
+    "saturated",
+    "weight",
+    "update_ratio",
+    "sigma_w2",
+    "sigma_b2",
+    "nonfinite",
+)
+
+COLUMNS = {  # of the table: heading, name in a row, format
+    "‖∂L/∂W‖": ("weight_gradient", "8.1e"),
+    "‖∂L/∂y‖": ("activation_gradient", "8.1e"),
+    "signal": ("signal", "8.1e"),
+    "zeros": ("zero_gradients", "6.0%"),
+    "dead": ("dead", "6.0%"),
+    "saturated": ("saturated", "9.0%"),
+    "update": ("update_ratio", "8.1e"),
+    "σ_w²": ("sigma_w2", "6.2f"),
+    "nan/inf": ("nonfinite", ""),
+}
+LEGEND = (
+    "‖∂L/∂W‖, ‖∂L/∂y‖: gradient of the loss with respect to a layer's parameters and to its output y\n"
+    "signal: root mean square of y · zeros: exact ones in ∂L/∂y · dead: units silent on the whole batch\n"
+    "saturated: outputs where the activation is flat · update: change of the parameters over their norm\n"
+    "σ_w²: fan-in × variance of the weights (PyTorch 0.33, LeCun 1, He 2)"
+)
+
+
+class Step:
+    """What was measured in one step: tensors while it lasts, one vector per device after it, numbers when asked for."""
+
+    def __init__(self, number: int, full: bool) -> None:
+        self.number, self.full = number, full
+        self.tensors: dict[Key, Tensor] = {}
+        self.facts: dict[
+            Key, int
+        ] = {}  # what is known without the device: how many values were counted, which pass it was
+        self.calls: dict[int, int] = {}  # by layer, in the order of the first calls
+        self.tasks: set[int] = set()  # backward passes that reached a parameter
+        self.skipped = False
+        self._packed: list[tuple[list[tuple[Key, int]], Tensor]] = []
+
+    def pack(self) -> None:
+        """Lay everything measured into one vector per device: still no waiting for the device."""
+        devices: dict[torch.device, list[tuple[Key, Tensor]]] = {}
+        for key, tensor in self.tensors.items():
+            devices.setdefault(tensor.device, []).append((key, tensor))
+        for device, items in devices.items():
+            vector = torch.cat([tensor.to(wide(device)).view(-1) for _, tensor in items])
+            self._packed.append(([(key, tensor.numel()) for key, tensor in items], vector))
+        self.tensors.clear()
+
+    def values(self) -> dict[Key, list[float]]:
+        """Everything measured, as lists of numbers."""
+        found = {}
+        for keys, vector in self._packed:
+            numbers, start = vector.tolist(), 0
+            for key, size in keys:
+                found[key] = numbers[start : start + size]
+                start += size
+        return found
+
+
+class GradientRecord:
+    """What a `Probe` saw, step by step and layer by layer.
+
+    `rows` holds one dictionary per step and layer, ready for a data frame:
+
+    - `step`, `layer` (its name in the model), `kind` (its class), `index` (its place in the forward pass, from 0),
+      `calls` (how often it ran), `frozen` (it has parameters, and none is trained);
+    - at every step `weight_gradient` and `activation_gradient`: the Frobenius norm of the loss's gradient with respect
+      to all parameters of the layer, and with respect to its output (all calls together). Activation modules have
+      the latter at full steps only;
+    - at full steps `signal`, the root mean square of the output; `zero_gradients`, the share of exact zeros in the
+      gradient with respect to the output; `dead`, the share of units that are 0 on the whole batch (ReLU modules), or
+      whose gradient is (other layers); `saturated`, the share of outputs at which the activation's slope is below a
+      twentieth of its largest; `weight`, the norm of the parameters before the update, and `update_ratio`, the norm
+      of the update over it; `sigma_w2`, fan-in times the mean square of the weights, and `sigma_b2`, the mean square of
+      the biases, of linear layers and convolutions; `nonfinite`, whether a value of the output or of a gradient is nan
+      or inf.
+
+    What was not seen is None. `time_rows` holds one dictionary per full step, layer and time step: `step`, `layer`,
+    `kind`, `time` (from 0), `gradient`, and `wrt`: "input" for `nn.RNN`, `nn.LSTM` and `nn.GRU`, whose time steps
+    run inside one call, "output" for a module that is called once per time step; `direct` is the gradient that reaches
+    the output of that time step from outside the layer.
+
+    `notes` says in words what could not be seen. `operations` counts what the autograd graph of the model's first
+    forward pass is made of, and `joins` its sums and concatenations of two branches.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        steps: Sequence[Step],
+        operations: dict[str, int] | None = None,
+        joins: int = 0,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        self.size = len(steps)
+        self.steps = [step.number for step in steps]
+        self.full_steps = [step.number for step in steps if step.full]
+        self.skipped_steps = [step.number for step in steps if step.skipped]
+        self.operations, self.joins = dict(operations or {}), joins
+        self.optimizer = type(optimizer).__name__ if optimizer is not None else None
+        order = _forward_order(layers, steps)
+        self.layers = [layers[i] for i in order]
+        self.rows: list[Row] = []
+        self.time_rows: list[Row] = []
+        for step in steps:
+            measured = _Measured(step)
+            self.rows += [_row(measured, i, index, layers[i]) for index, i in enumerate(order)]
+            self.time_rows += [row for i in order for row in _time_rows(measured, i, layers[i])]
+        self.notes = self._make_notes()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def at(self, step: int | None = None, full: bool = False) -> list[Row]:
+        """The rows of one step, in forward order: the last one, or the last full one, unless a step is given.
+
+        Raises ValueError if nothing was recorded, or not that step.
+        """
+        self._check()
+        if step is None:
+            step = (self.full_steps if full else self.steps)[-1]
+        if step not in self.steps:
+            raise ValueError(f"step {step} was not recorded; recorded are {self.steps[0]} to {self.steps[-1]}")
+        return [row for row in self.rows if row["step"] == step]
+
+    def profile(self, quantity: str = "activation_gradient", step: int | None = None) -> dict[str, float]:
+        """One quantity by layer, in forward order, without the layers that don't have it; by default at the last step.
+
+        Raises ValueError if nothing was recorded, or not that step, and KeyError for an unknown quantity.
+        """
+        always = quantity in ("activation_gradient", "weight_gradient")
+        rows = self.at(step, full=not always)
+        return {row["layer"]: row[quantity] for row in rows if row[quantity] is not None}
+
+    def __str__(self) -> str:
+        """The last full step as a table."""
+        return self.table()
+
+    def table(self, step: int | None = None) -> str:
+        """One full step, by default the last, as a table of plain text; columns without values are left out."""
+        if not self.steps:
+            return NOTHING
+        rows = self.at(step, full=True)
+        columns = {h: c for h, c in COLUMNS.items() if any(_cell(row[c[0]], c[1]) for row in rows)}
+        cells = [["", "layer", "kind", *columns]]
+        for row in rows:
+            values = [_cell(row[name], form) for name, form in columns.values()]
+            kind = row["kind"] + (" (frozen)" if row["frozen"] else "")
+            cells.append([str(row["index"] + 1), row["layer"], kind, *values])
+        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+        head = f"step {rows[0]['step']}" + (f" of {self.steps[0]}-{self.steps[-1]}" if len(self.steps) > 1 else "")
+        lines = [
+            "  ".join(
+                cell.ljust(w) if 0 < i < 3 else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in cells
+        ]
+        return "\n".join(
+            [head, *(line.rstrip() for line in lines), "", LEGEND, *(f"Note: {note}." for note in self.notes)]
+        )
+
+    def draw(self, step: int | None = None) -> go.Figure:
+        """Gradient norms against layers, with respect to outputs and to weights, on a logarithmic axis.
+
+        Draws the given step; by default the first, and the last if there are several. Zeros and values that aren't
+        finite can't be drawn. A trace's `meta` says how the gradient fares on its way back: "vanishing", "healthy" or
+        "exploding", which the site's theme turns into colours.
+
+        Raises ValueError if nothing was recorded, or not that step.
+        """
+        import plotly.graph_objects as go
+
+        self._check()
+        figure = go.Figure()
+        steps = [step] if step is not None else sorted({self.steps[0], self.steps[-1]})
+        for number in steps:
+            rows = self.at(number)
+            role = role_of(trunk(self, number))
+            for name, quantity, mode in [
+                ("outputs", "activation_gradient", "lines+markers"),
+                ("weights", "weight_gradient", "markers"),
+            ]:
+                found = [row for row in rows if _is_drawable(row[quantity])]
+                if quantity == "activation_gradient":
+                    found = [row for row in found if row["family"] != "activation"]
+                figure.add_scatter(
+                    x=[row["index"] + 1 for row in found],
+                    y=[row[quantity] for row in found],
+                    customdata=[row["layer"] for row in found],
+                    hovertemplate="%{customdata}: %{y:.2e}<extra></extra>",
+                    mode=mode,
+                    name=f"∂L/∂{name}" + (f", step {number}" if len(steps) > 1 else ""),
+                    meta=role,
+                )
+        figure.update_xaxes(title_text="layer, counted from the input")
+        figure.update_yaxes(title_text="norm of the gradient", type="log", exponentformat="power")
+        return figure
+
+    def draw_time(self, step: int | None = None) -> go.Figure:
+        """The gradient's norm against time steps, one trace a recurrent layer; by default at the last full step.
+
+        Raises ValueError if no recurrent layer, and no module that ran several times, was recorded.
+        """
+        import plotly.graph_objects as go
+
+        self._check()
+        if not self.time_rows:
+            raise ValueError("no recurrent layer was recorded, and no module that ran several times in a step")
+        step = self.time_rows[-1]["step"] if step is None else step
+        figure = go.Figure()
+        for layer in self.layers:
+            rows = [row for row in self.time_rows if row["step"] == step and row["layer"] == layer.name]
+            drawable = [row for row in rows if _is_drawable(row["gradient"])]
+            if drawable:
+                figure.add_scatter(
+                    x=[row["time"] + 1 for row in drawable],
+                    y=[row["gradient"] for row in drawable],
+                    mode="lines" if len(drawable) > 30 else "lines+markers",
+                    name=f"∂L/∂{rows[0]['wrt']} of {layer.name}",
+                    meta=role_of([row["gradient"] for row in rows]),
+                )
+        figure.update_xaxes(title_text="time step")
+        figure.update_yaxes(title_text="norm of the gradient", type="log", exponentformat="power")
+        return figure
+
+    def _check(self) -> None:
+        if not self.steps:
+            raise ValueError(NOTHING)
+
+    def _make_notes(self) -> list[str]:
+        notes = []
+        if self.rows and not any(row["calls"] for row in self.rows):
+            notes.append(UNSEEN)
+        if self.skipped_steps:
+            notes.append(
+                f"the scaler skipped {len(self.skipped_steps)} of {len(self.steps)} steps because gradients overflowed "
+                f"(first: step {self.skipped_steps[0]})"
+            )
+        return notes
+
+
+UNSEEN = (
+    "no layer's forward pass was seen, so that only the gradients of the weights are recorded. A compiled model "
+    "runs as one fused piece, in which nothing can be hooked: train the model as it was before torch.compile "
+    "(compiled._orig_mod is the same one) for as long as it is probed"
+)
+NOTHING = (
+    "nothing recorded: no step ended in which a backward pass reached the model's parameters. Run forward, "
+    "loss.backward() and, if the probe was given an optimizer, optimizer.step() inside the with block"
+)
+
+
+def _cell(value: float | None, form: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return "" if value is None else format(value, form).strip()
+
+
+def role_of(norms: Sequence[float]) -> str:
+    """How a gradient fares, from its norms at the first layer or time step to the last: a role of the site's theme."""
+    if len(norms) < 2:
+        return "healthy"
+    first, last = norms[0], norms[-1]
+    if not all(math.isfinite(norm) for norm in norms) or (last == 0 and first > 0):
+        return "exploding"
+    if last == 0:
+        return "vanishing"
+    return "vanishing" if first < VANISHING * last else "exploding" if first > EXPLODING * last else "healthy"
+
+
+def trunk(record: GradientRecord, step: int | None = None) -> list[float]:
+    """Norms of the gradient with respect to the outputs of the layers with weight matrices, in forward order."""
+    rows = record.at(step)
+    return [
+        row["activation_gradient"]
+        for row in rows
+        if row["family"] in ("weights", "recurrent") and row["activation_gradient"] is not None
+    ]
+
+
+def _is_drawable(value: float | None) -> bool:
+    return value is not None and 0 < value < math.inf
+
+
+def _forward_order(layers: Sequence[Layer], steps: Sequence[Step]) -> list[int]:
+    """By first call; layers that never ran come last."""
+    order: dict[int, None] = {}
+    for step in steps:
+        order |= dict.fromkeys(step.calls)
+    return list(order | dict.fromkeys(range(len(layers))))
+
+
+class _Measured:
+    """One step's values by what was measured and of which layer or parameter."""
+
+    def __init__(self, step: Step) -> None:
+        self.step, self._by_name = step, dict[tuple[str, int], list[tuple[tuple[Any, ...], list[float]]]]()
+        for (quantity, of, *rest), numbers in step.values().items():
+            self._by_name.setdefault((quantity, of), []).append((tuple(rest), numbers))
+        self.sizes: dict[tuple[str, int], int] = {}
+        for (quantity, *rest), size in step.facts.items():
+            if quantity == "signal" or (quantity == "zeros" and rest[1] in step.tasks):
+                self.sizes[quantity, rest[0]] = self.sizes.get((quantity, rest[0]), 0) + size
+
+    @cached_property
+    def moved(self) -> bool:
+        """Whether any parameter changed in this step."""
+        return any(
+            numbers != [0.0]
+            for (quantity, _), found in self._by_name.items()
+            if quantity == "update"
+            for _, numbers in found
+        )
+
+    def all(self, quantity: str, of: int) -> list[tuple[tuple[Any, ...], list[float]]]:
+        """What else tells them apart, and the numbers; of gradients, those of passes that reached a parameter."""
+        found = self._by_name.get((quantity, of), [])
+        if quantity in ("activation_gradient", "zeros", "time", "direct"):
+            return [(rest, numbers) for rest, numbers in found if rest[0] in self.step.tasks]
+        return found
+
+    def first(self, quantity: str, of: int) -> float | None:
+        found = self.all(quantity, of)
+        return found[0][1][0] if found else None
+
+    def total(self, quantity: str, of: int) -> float | None:
+        found = self.all(quantity, of)
+        return sum(numbers[0] for _, numbers in found) if found else None
+
+    def scale(self, task: int) -> float:
+        """What the loss of a backward pass was multiplied by."""
+        return self.first("scale", task) or 1.0
+
+
+def _row(measured: _Measured, i: int, index: int, layer: Layer) -> Row:
+    step = measured.step
+    row: Row = {
+        "step": step.number,
+        "layer": layer.name,
+        "kind": layer.kind,
+        "family": layer.family,
+        "index": index,
+        "calls": step.calls.get(i, 0),
+        "frozen": layer.frozen,
+        "weight_gradient": _norm(
+            [
+                _over(measured.first("weight_gradient", p), measured.scale(step.facts["weight_gradient", p]))
+                for p in layer.parameters
+                if ("weight_gradient", p) in step.facts
+            ]
+        ),
+        "activation_gradient": _norm(
+            [numbers[0] / measured.scale(rest[0]) for rest, numbers in measured.all("activation_gradient", i)]
+        ),
+    }
+    return row | (_full(measured, i, layer, row) if step.full else dict.fromkeys(FULL))
+
+
+def _full(measured: _Measured, i: int, layer: Layer, row: Row) -> Row:
+    """What a full step adds to a row."""
+    weight = _norm([measured.first("weight", p) for p in layer.parameters])
+    # without an optimizer nothing may have moved yet
+    update = _norm([measured.first("update", p) for p in layer.parameters]) if measured.moved else None
+    signal = _norm([numbers[0] for _, numbers in measured.all("signal", i)])
+    outputs, gradients = measured.sizes.get(("signal", i), 0), measured.sizes.get(("zeros", i), 0)
+    alive = measured.all("alive", i)
+    norms = [norm for norm in (signal, row["activation_gradient"], row["weight_gradient"]) if norm is not None]
+    return dict(
+        zip(
+            FULL,
+            (
+                _over(signal, math.sqrt(outputs)),
+                _over(measured.total("zeros", i), gradients),
+                1 - sum(alive[0][1]) / len(alive[0][1]) if alive and alive[0][1] else None,
+                _over(measured.total("saturated", i), outputs),
+                weight,
+                _over(update, weight),
+                _variance(measured, layer.weight, layer.fan_out),
+                _variance(measured, layer.bias, layer.fan_out),
+                not all(math.isfinite(norm) for norm in norms) if norms else None,
+            ),
+            strict=True,
+        )
+    )
+
+
+def _time_rows(measured: _Measured, i: int, layer: Layer) -> list[Row]:
+    step = measured.step
+    common = {"step": step.number, "layer": layer.name, "kind": layer.kind}
+    if inputs := measured.all("time", i):
+        (task,), norms = inputs[-1]
+        direct = next((d for rest, d in measured.all("direct", i) if rest[0] == task), [])
+        return [
+            common
+            | {
+                "time": t,
+                "wrt": "input",
+                "gradient": norm / measured.scale(task),
+                "direct": direct[t] / measured.scale(task) if t < len(direct) else None,
+            }
+            for t, norm in enumerate(norms)
+        ]
+    if not step.full or layer.family == "activation":
+        return []
+    outputs = [(rest, numbers[0]) for rest, numbers in measured.all("activation_gradient", i) if rest[2] == 0]
+    last = max((task for (task, *_), _ in outputs), default=0)
+    calls = sorted((call, norm) for (task, call, _), norm in outputs if task == last)
+    if len(calls) < 2:
+        return []
+    return [
+        common | {"time": call, "wrt": "output", "gradient": norm / measured.scale(last), "direct": None}
+        for call, norm in calls
+    ]
+
+
+def _norm(norms: Sequence[float | None]) -> float | None:
+    """The norm of several parts together, from theirs; None if there is none."""
+    known = [norm for norm in norms if norm is not None]
+    if any(math.isnan(norm) for norm in known):
+        return math.nan  # hypot(inf, nan) is inf
+    return math.hypot(*known) if known else None
+
+
+def _over(value: float | None, by: float | None) -> float | None:
+    return None if value is None or not by else value / by
+
+
+def _variance(measured: _Measured, parameter: int | None, fan_out: int) -> float | None:
+    """Of a weight matrix fan-in times its variance, which is its squared norm over fan-out; of a bias its variance."""
+    norm = None if parameter is None else measured.first("weight", parameter)
+    return None if norm is None else norm**2 / fan_out

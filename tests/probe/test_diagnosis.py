@@ -1,0 +1,282 @@
+"""The verdict's rules one by one; the zoo holds them together."""
+
+import ast
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vgdocs import theory
+from vgdocs.probe import Probe, diagnosis
+from vgdocs.probe.diagnosis import RULES, diagnose
+
+ROOT = Path(__file__).parents[2]
+
+
+def stack(depth, activation, sigma_w2, width=64):
+    """A plain stack of `depth` layers with Gaussian weights of variance sigma_w2 / fan-in and no biases."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(width, width) for _ in range(depth)]
+    for layer in layers:
+        nn.init.normal_(layer.weight, std=(sigma_w2 / width) ** 0.5)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(*(part for layer in layers for part in (layer, activation())), nn.Linear(width, 10))
+
+
+def record(model, x=None, steps=1, loss=None, optimizer=None):
+    x = torch.randn(32, 64) if x is None else x
+    v = None
+    with Probe(model, optimizer) as probe:
+        for _ in range(steps):
+            model.zero_grad()
+            y = model(x)
+            v = torch.randn_like(y) if v is None else v
+            (loss(y) if loss else (y * v).sum()).backward()
+            if optimizer:
+                optimizer.step()
+    return probe.record
+
+
+def symptoms(verdict):
+    return [(finding.symptom, finding.cause) for finding in verdict.findings]
+
+
+class TestEvidence:
+    def test_it_names_layers_rates_theory_and_scale(self):
+        (finding,) = diagnose(record(stack(30, nn.ReLU, 1 / 3))).findings
+        assert 'layer 1 ("0")' in finding.evidence
+        assert "less than 1e-04" in finding.evidence
+        assert "PyTorch's default" in finding.evidence
+        assert "with relu the gradient holds at 2" in finding.evidence
+        measured, expected = re.findall(r"0\.\d+(?= per layer| of these)", finding.evidence)
+        assert float(measured) == pytest.approx(float(expected), rel=0.05)
+        assert float(expected) == pytest.approx(theory.rate(torch.relu, 1 / 3), rel=0.05)  # of the weights drawn
+
+    @pytest.mark.parametrize(
+        ("activation", "name", "sigma_w2"),
+        [(nn.Tanh, "tanh", 0.5), (nn.Sigmoid, "sigmoid", 1.0), (nn.GELU, "gelu", 0.7)],
+    )
+    def test_a_plain_stack_is_held_to_mean_field_theory(self, activation, name, sigma_w2):
+        evidence = diagnosis._Evidence(record(stack(20, activation, sigma_w2)), None)
+        profile = theory.gradient_profile(
+            theory.ACTIVATIONS[name], 20, evidence.sigma_w2, evidence.median("0", "signal") ** 2
+        )
+        assert diagnosis.expected_rate(evidence) == pytest.approx(profile[0] ** (1 / 19), rel=0.02)
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            nn.Sequential(*stack(6, nn.ReLU, 2.0), nn.LayerNorm(10)),
+            nn.Sequential(nn.Unflatten(1, (1, 8, 8)), *[nn.Conv2d(1, 1, 3, padding=1), nn.ReLU()] * 6),
+        ],
+    )
+    def test_other_networks_are_not_held_to_it(self, model):
+        assert diagnosis.expected_rate(diagnosis._Evidence(record(model), None)) is None
+
+    def test_several_steps_are_judged_by_their_median_and_one_can_be_asked_for(self):
+        model = stack(30, nn.ReLU, 2.0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        with Probe(model, optimizer) as probe:
+            for step in range(3):
+                for layer in model[:-1:2]:
+                    layer.weight.data *= 0.4 if step == 2 else 1.0
+                model.zero_grad()
+                model(torch.randn(32, 64)).sum().backward()
+                optimizer.step()
+        assert symptoms(diagnose(probe.record)) == []
+        assert symptoms(diagnose(probe.record, step=2)) == [("vanishing", "initialisation")]
+        assert symptoms(diagnose(probe.record, step=0)) == []
+
+    def test_an_odd_layer_is_no_trend(self):
+        """A branch with a tiny weight gets little gradient, and the network is none the worse."""
+
+        class Gated(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.side, self.main = nn.Linear(64, 64), stack(8, nn.Tanh, 1.0)
+
+            def forward(self, x):
+                return self.main(x + 1e-6 * self.side(x))
+
+        assert symptoms(diagnose(record(Gated()))) == []
+
+    def test_vanishing_that_nothing_accounts_for_is_said_to_be_unexplained(self):
+        class Shrinking(nn.Module):
+            def forward(self, x):
+                return x * 0.3
+
+        model = nn.Sequential(
+            *(part for layer in stack(20, nn.ReLU, 2.0)[:-1:2] for part in (layer, nn.ReLU(), Shrinking()))
+        )
+        assert symptoms(diagnose(record(model))) == [("vanishing", "unknown")]
+        assert "by" not in str(diagnose(record(model))).partition(":")[0]
+
+
+class TestTime:
+    @pytest.mark.parametrize(("loss", "found"), [(lambda y: y[:, -1].sum(), 1), (lambda y: y.sum(), 0)])
+    def test_how_far_back_cannot_be_known_where_every_step_is_read(self, loss, found):
+        class Sequence(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.RNN(4, 16, batch_first=True)
+
+            def forward(self, x):
+                return self.rnn(x)[0]
+
+        torch.manual_seed(0)
+        verdict = diagnose(record(Sequence(), torch.randn(8, 60, 4), loss=loss))
+        assert len(verdict.findings) == found
+        assert any("how far back" in what for what in verdict.unknown) != bool(found)
+
+    def test_steps_after_the_last_that_is_read_do_not_count(self):
+        class Early(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.RNN(4, 16, batch_first=True)
+
+            def forward(self, x):
+                return self.rnn(x)[0][:, 11]
+
+        torch.manual_seed(0)
+        assert symptoms(diagnose(record(Early(), torch.randn(8, 60, 4)))) == []
+
+    def test_a_cell_called_step_by_step(self):
+        class Cell(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.cell = nn.RNNCell(4, 16)
+
+            def forward(self, x):
+                h = None
+                for t in range(x.shape[1]):
+                    h = self.cell(x[:, t], h)
+                return h
+
+        torch.manual_seed(0)
+        assert symptoms(diagnose(record(Cell(), torch.randn(8, 60, 4)))) == [("vanishing", "recurrence")]
+
+
+class TestSilence:
+    def test_layers_behind_one_that_starts_at_zero_have_no_gradient_at_first(self):
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        nn.init.zeros_(model[2].weight)
+        assert symptoms(diagnose(record(model))) == []
+
+    def test_a_scaler_may_skip_a_few_steps_and_not_most_of_them(self):
+        def run(overflowing):
+            model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+            scaler, optimizer = torch.amp.GradScaler("cpu"), torch.optim.SGD(model.parameters(), 1e-3)
+            with Probe(model, optimizer, scaler) as probe:
+                for step in range(4):
+                    optimizer.zero_grad()
+                    loss = model(torch.randn(32, 64)).sum() * (math.inf if step < overflowing else 1.0)
+                    scaler.scale(loss).backward()
+                    scaler.step(optimizer)
+                    scaler.update()
+            return diagnose(probe.record)
+
+        assert run(0).findings == run(1).findings == ()
+        assert any("skipped 1 of 4 steps" in what for what in run(1).unknown)
+        (finding,) = run(3).findings
+        assert finding.symptom == "non-finite"
+        assert "skipped 3 of 4 steps" in finding.evidence
+
+    def test_a_saturated_last_layer_may_be_right(self):
+        model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1), nn.Sigmoid())
+        nn.init.constant_(model[2].bias, 20.0)
+        assert symptoms(diagnose(record(model))) == []
+
+
+class TestSickness:
+    def test_nan_names_where_it_began(self):
+        model = stack(4, nn.Tanh, 1.0)
+        model[4].weight.data[0, 0] = math.nan
+        (finding,) = diagnose(record(model)).findings
+        assert (finding.symptom, finding.layers) == ("non-finite", ("4",))
+        assert "forward pass" in finding.evidence
+
+    def test_nan_in_the_backward_pass_alone(self):
+        class Root(nn.Module):
+            def forward(self, x):
+                return torch.sqrt(x * 0)
+
+        model = nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 8), Root())
+        (finding,) = diagnose(record(model)).findings
+        assert (finding.symptom, finding.layers) == ("non-finite", ("1",))
+        assert "backward pass" in finding.evidence
+
+    def test_a_gradient_that_underflows_in_half_precision(self):
+        model = stack(24, nn.Sigmoid, 1.0).half()
+        verdict = diagnose(record(model, torch.randn(8, 64).half()))
+        assert symptoms(verdict) == [("vanishing", "activation"), ("no gradient", "exactly zero")]
+        assert "gets nothing of it" in verdict.findings[0].evidence
+
+    def test_a_layer_behind_which_nothing_arrives(self):
+        class Cut(nn.Module):
+            def forward(self, x):
+                return x * 0
+
+        (finding,) = diagnose(record(nn.Sequential(*stack(4, nn.Tanh, 1.0)[:4], Cut(), nn.Linear(64, 10)))).findings
+        assert (finding.symptom, finding.cause, finding.layers) == ("no gradient", "exactly zero", ("0", "2"))
+
+    def test_updates_as_large_as_the_weights(self):
+        model = stack(3, nn.Tanh, 1.0)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.5)
+        assert ("large updates", "learning rate") in symptoms(diagnose(record(model, optimizer=optimizer)))
+
+
+class TestUnknown:
+    def test_what_it_cannot_know_is_always_said(self):
+        verdict = diagnose(record(stack(3, nn.ReLU, 2.0)))
+        assert verdict.findings == ()
+        text = str(verdict)
+        assert text.startswith("Nothing wrong found")
+        for what in ("whether the network learns", "the probe was given none", "one step"):
+            assert what in text
+
+    def test_adam_hides_how_weak_a_gradient_is(self):
+        model = stack(3, nn.ReLU, 2.0)
+        assert "Adam divides" in str(diagnose(record(model, optimizer=torch.optim.AdamW(model.parameters()))))
+        assert "Adam divides" not in str(diagnose(record(model, optimizer=torch.optim.SGD(model.parameters(), 0.1))))
+
+    def test_functions_are_not_seen(self):
+        class Functional(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.a = nn.Linear(64, 10)
+
+            def forward(self, x):
+                return F.relu(self.a(x))
+
+        assert "relu is called as a function" in str(diagnose(record(Functional())))
+
+    def test_nothing_recorded(self):
+        with Probe(nn.Linear(1, 1)) as probe:
+            pass
+        with pytest.raises(ValueError, match="nothing recorded"):
+            diagnose(probe.record)
+
+    def test_a_step_that_was_not_recorded(self):
+        with pytest.raises(ValueError, match="step 5 was not recorded"):
+            diagnose(record(stack(2, nn.ReLU, 2.0)), step=5)
+
+
+def test_every_rules_pages_exist():
+    tree = ast.parse((ROOT / "src/vgdocs/probe/diagnosis.py").read_text(encoding="utf-8"))
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    pages = {page for text in texts for page in re.findall(r"\b[a-z-]+/[a-z-]+\.md\b", text)}
+    assert len(pages) >= 8
+    assert [page for page in pages if not (ROOT / "docs" / page).is_file()] == []
+
+
+def test_every_rule_is_in_force():
+    there = {
+        name
+        for name, value in vars(diagnosis).items()
+        if callable(value) and getattr(value, "__annotations__", {}).get("return") == "Finding | None"
+    }
+    assert {rule.__name__ for rule in RULES} == there
