@@ -13,6 +13,7 @@ import markdown
 import pytest
 from click.testing import CliRunner
 
+from vgdocs.cli import cli as vgdocs
 from vgdocs.engine.figure import Figure, read
 from vgdocs.engine.library import Library
 from vgdocs.pages.markdown import Context, VgdocsExtension
@@ -129,6 +130,12 @@ class Project:
         )
         return html, [problem.message for problem in context.problems]
 
+    def call(self, *arguments: object) -> tuple[int, str, str]:
+        """Exit code, output and errors of the command vgdocs."""
+        result = CliRunner().invoke(vgdocs, ["--root", str(self.root), *map(str, arguments)])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.exit_code, result.stdout, result.stderr
+
     def mkdocs(self, *arguments: str) -> tuple[int, str]:
         """Exit code and output of mkdocs, in this process, which has a fork server already."""
         from mkdocs.__main__ import cli
@@ -173,6 +180,12 @@ def own_draws():
 def make_project():
     """Makes a project in a folder."""
     return Project
+
+
+@pytest.fixture
+def call(project):
+    """The command, on the project."""
+    return project.call
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vgdocs.pages.report import site_scanner
+from vgdocs.pages.citations import Scanner
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs/claims.md").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def test_a_row_has_a_verdict_and_its_evidence(row):
     assert row["verdict"] in VERDICTS
     first = TEXT.count("\n", 0, row.start()) + 1
     last = TEXT.count("\n", 0, row.end()) + 1
-    cited = [c for c in site_scanner(ROOT).scan(TEXT, "claims.md") if first <= c.line <= last and c.number]
+    cited = [c for c in Scanner.of_site(ROOT).scan(TEXT, "claims.md") if first <= c.line <= last and c.number]
     assert cited or "about/sources.md#" in row["answer"], "neither a figure's number nor a paper"
 
 

@@ -4,9 +4,8 @@ import json
 import re
 
 import pytest
-from click.testing import CliRunner
 
-from vgdocs.cli import SKELETON, cli
+from vgdocs.cli import SKELETON
 from vgdocs.engine.figure import read
 
 FAILS = 'def claim_it_grows(m):\n    """It grows to {last:.1e}."""\n    assert m["last"] > m["first"]\n'
@@ -14,17 +13,6 @@ RAISES = "def measure(seed: int = SEED) -> dict:\n    raise ValueError('no such 
 SEEDED = (
     'def measure(seed: int = SEED) -> dict:\n    return {"left": [1], "first": 0.5, "last": 0.5**10 * (seed < 5)}\n'
 )
-
-
-@pytest.fixture
-def call(project):
-    def call(*arguments: str) -> tuple[int, str, str]:
-        """Exit code, output and errors."""
-        result = CliRunner().invoke(cli, ["--root", str(project.root), *arguments])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result.exit_code, result.stdout, result.stderr
-
-    return call
 
 
 class TestRun:

@@ -12,9 +12,8 @@ from mkdocs.utils.meta import get_data
 
 from vgdocs.engine.figure import find
 from vgdocs.engine.library import CitationError, Library
-from vgdocs.pages.citations import pages
+from vgdocs.pages.citations import Scanner, pages
 from vgdocs.pages.markdown import Context
-from vgdocs.pages.report import site_scanner
 
 REAL_FIGURES = True  # see conftest
 
@@ -30,7 +29,7 @@ def config():
 
 @pytest.fixture(scope="session")
 def citations():
-    return site_scanner(ROOT).scan_folder(DOCS)
+    return Scanner.of_site(ROOT).scan_folder(DOCS)
 
 
 @pytest.fixture(scope="session")

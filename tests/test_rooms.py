@@ -63,9 +63,7 @@ def imports(path: Path, top_level: bool = False) -> set[str]:
 
 def module_of(file: Path) -> str:
     """A file's dotted name inside the package; of a room's door, the room's."""
-    return (
-        ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-    )
+    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
 def room_of(module: str) -> str:

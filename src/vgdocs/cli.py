@@ -17,8 +17,9 @@ try:
     from vgdocs.engine.progress import bar
     from vgdocs.engine.runner import share
     from vgdocs.explore_cli import explore
-    from vgdocs.pages import site_assets
-    from vgdocs.pages.report import report, site_scanner
+    from vgdocs.pages import settings, site_assets
+    from vgdocs.pages.citations import Scanner
+    from vgdocs.pages.report import report
 except ModuleNotFoundError as error:
     if (error.name or "vgdocs").partition(".")[0] == "vgdocs":
         raise
@@ -90,7 +91,10 @@ class Failed(click.ClickException):
 @click.pass_context
 def cli(context: click.Context, root: Path) -> None:
     """Figures that measure, pages that cite, claims that fail."""
-    context.obj = Library(root.resolve())
+    try:
+        context.obj = settings.read(root.resolve()).library(root.resolve())
+    except SettingError as error:
+        raise Failed(str(error)) from None
 
 
 @cli.command()
@@ -163,12 +167,12 @@ def new(library: Library, name: str) -> None:
         raise click.BadParameter("a figure's name is lower_snake_case: pages cite it")
     path = library.folder / f"{name}.py"
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(SKELETON)
     except FileExistsError:
         raise Failed(f"{path} exists already") from None
-    click.echo(f"figures/{name}.py is written. Measure it with `vgdocs run {name}`, and show it in a page with")
+    click.echo(f"{library.figures}/{name}.py is written. Measure it with `vgdocs run {name}`; show it in a page with")
     click.echo(f"\n/// figure | {name}\n\nThe caption.\n///")
 
 
@@ -223,7 +227,7 @@ def check(library: Library, site: Path) -> None:
     """Hold a built site to its sources: every figure and number is there, nothing is left over."""
     from vgdocs.pages import site_check
 
-    scanner = site_scanner(library.root)
+    scanner = Scanner.of_site(library.root)
     found = site_check.check(site, library.root / scanner.docs, scanner)
     if found:
         raise Failed("\n".join(found))

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from vgdocs.pages.report import site_scanner
+from vgdocs.pages.citations import Scanner
 from vgdocs.pages.site_check import check
 from vgdocs.pages.web import serve
 
@@ -47,7 +47,7 @@ def test_its_figure_is_drawn_and_its_number_explained(built, profile):
 
 
 def test_it_refers_to_nothing_that_is_not_there(built, profile):
-    assert check(built.site, built.docs, site_scanner(built.root)) == []
+    assert check(built.site, built.docs, Scanner.of_site(built.root)) == []
     with serve(built.site) as address, profile(f"{address}/") as visitor:
         visitor.open(f"{address}/")
         links = visitor.page.evaluate("[...document.links].map(link => link.href.split('#')[0])")

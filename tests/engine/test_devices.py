@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
-from vgdocs.cli import cli
 from vgdocs.engine import worker
 from vgdocs.engine.figure import find
 
@@ -100,17 +98,9 @@ def test_what_is_left_behind_on_the_cpu_is_noticed(load):
 
 
 class TestCommand:
-    @pytest.fixture
-    def call(self, project):
-        def call(*arguments: str) -> tuple[int, str]:
-            result = CliRunner().invoke(cli, ["--root", str(project.root), "run", *arguments])
-            return result.exit_code, result.output
-
-        return call
-
     def test_the_cpu_measures_all(self, call, project):
         project.script("doubling", measure=WITH_DEVICE)
-        assert call("--device", "cpu")[1].endswith("2 figures, 2 claims, 0 failed\n")
+        assert call("run", "--device", "cpu")[1].endswith("2 figures, 2 claims, 0 failed\n")
 
     def test_a_figure_that_takes_a_device_is_told_which(self, project, monkeypatch):
         monkeypatch.setattr(worker, "_use_one_thread", lambda device: None)  # which asks for a device that there is
@@ -122,14 +112,15 @@ class TestCommand:
     def test_where_there_is_none_it_says_so(self, call, project, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
         project.script("doubling", measure=WITH_DEVICE)
-        code, output = call("--device", "cuda")
+        code, _, output = call("run", "--device", "cuda")
         assert code == 1
         assert "figures/doubling.py: can't be measured on cuda: PyTorch" in output
         assert "halving" not in output
 
     def test_a_figure_that_takes_no_device_is_refused_by_name(self, call):
-        assert call("--device", "cuda", "halving") == (1, "halving can't run on cuda: its measure() takes no device\n")
+        told = "halving can't run on cuda: its measure() takes no device\n"
+        assert call("run", "--device", "cuda", "halving") == (1, "", told)
 
     def test_where_no_figure_takes_a_device(self, call):
-        code, output = call("--device", "cuda")
+        code, _, output = call("run", "--device", "cuda")
         assert (code, output.split(" can't")[0]) == (1, "Nothing here")

@@ -4,9 +4,7 @@ import json
 import subprocess
 
 import pytest
-from click.testing import CliRunner
 
-from vgdocs.cli import cli
 from vgdocs.engine import drift
 
 BY_A_TENTH = 'return {"left": left, "first": left[1] * 1.1, "last": left[-1]}'
@@ -19,16 +17,6 @@ def content(numbers: dict, tolerance: dict | None = None, figure: str = "f") -> 
 
 def moved(old: dict, new: dict, tolerance: dict | None = None) -> list[str]:
     return [change.number for change in drift.compare(content(old), content(new, tolerance))]
-
-
-@pytest.fixture
-def call(project):
-    def call(*arguments: str) -> tuple[int, str, str]:
-        result = CliRunner().invoke(cli, ["--root", str(project.root), *map(str, arguments)])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result.exit_code, result.stdout, result.stderr
-
-    return call
 
 
 class TestCompare:

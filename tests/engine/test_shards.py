@@ -5,9 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from vgdocs.cli import cli
 from vgdocs.engine.runner import share
 
 NAMES = [f"figure_{letter}" for letter in "abcdefg"]
@@ -44,11 +42,6 @@ def project(project):
     return project
 
 
-def call(project, *arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(cli, ["--root", str(project.root), *arguments])
-    return result.exit_code, result.output
-
-
 def built(project, store: Path, monkeypatch) -> dict[str, bytes]:
     """The files of the site that is built from a store, with nothing measured."""
     monkeypatch.setenv("VGDOCS_STORE", str(store))
@@ -69,7 +62,7 @@ def test_records_of_three_machines_make_the_same_site_as_those_of_one(project, t
     merged = tmp_path / "merged"
     for index in (1, 2, 3):
         monkeypatch.setenv("VGDOCS_STORE", str(tmp_path / f"machine_{index}"))
-        code, output = call(project, "run", "--shard", f"{index}/3")
+        code, output, _ = project.call("run", "--shard", f"{index}/3")
         assert code == 0, output
         made = list((tmp_path / f"machine_{index}/records").rglob("*.json"))
         measured += len(made)
@@ -78,7 +71,7 @@ def test_records_of_three_machines_make_the_same_site_as_those_of_one(project, t
     assert measured == len(NAMES)
 
     monkeypatch.setenv("VGDOCS_STORE", str(tmp_path / "alone"))
-    assert call(project, "run")[0] == 0
+    assert project.call("run")[0] == 0
     from_three, from_one = (built(project, store, monkeypatch) for store in (merged, tmp_path / "alone"))
     assert from_three.keys() == from_one.keys()
     assert [name for name in from_one if from_one[name] != from_three[name]] == []
@@ -86,7 +79,7 @@ def test_records_of_three_machines_make_the_same_site_as_those_of_one(project, t
 
 def test_a_share_that_is_missing_is_told_and_not_measured(project, tmp_path, monkeypatch):
     monkeypatch.setenv("VGDOCS_STORE", str(tmp_path / "machine_1"))
-    assert call(project, "run", "--shard", "1/2")[0] == 0
+    assert project.call("run", "--shard", "1/2")[0] == 0
     monkeypatch.setenv("VGDOCS_RUN", "never")
     code, output = project.mkdocs("build", "--strict")
     assert code == 1
@@ -95,12 +88,12 @@ def test_a_share_that_is_missing_is_told_and_not_measured(project, tmp_path, mon
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2"])
 def test_a_shard_that_is_none(project, shard):
-    code, output = call(project, "run", f"--shard={shard}")
+    code, _, output = project.call("run", f"--shard={shard}")
     assert code == 2
     assert "the second share of four is 2/4" in output
 
 
 def test_more_machines_than_figures(project, monkeypatch, tmp_path):
     monkeypatch.setenv("VGDOCS_STORE", str(tmp_path / "idle"))
-    code, output = call(project, "run", "--shard", "8/8")
+    code, _, output = project.call("run", "--shard", "8/8")
     assert (code, output) == (1, "The share 8/8 is empty: 7 figures can be split into 7 shares at most\n")

@@ -58,7 +58,7 @@ def test_mathematics_is_inert_whatever_the_order_of_the_extensions(text):
 
 def test_a_citation_knows_its_place_and_its_words(project):
     project.page("part/deep", "# Deep\n\nIt is [[halving.last:.2e]].\n\n/// figure | halving\n///\n")
-    scanner = Scanner.of_site(project.root / "mkdocs.yml")
+    scanner = Scanner.of_site(project.root)
     assert scanner.scan_folder(project.docs) == [
         Citation("part/deep.md", 3, "halving", "last", "[[halving.last:.2e]]"),
         Citation("part/deep.md", 5, "halving", None, "/// figure | halving"),
@@ -75,7 +75,7 @@ def test_the_sites_extensions_are_read_without_importing_what_they_name(tmp_path
         "      emoji_index: !!python/name:no.such.module\n"
         "  - vgdocs.markdown\n"
     )
-    assert Scanner.of_site(tmp_path / "mkdocs.yml").extensions == ["tables", "pymdownx.emoji"]
+    assert Scanner.of_site(tmp_path).extensions == ["tables", "pymdownx.emoji"]
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ class TestMissed:
         assert (code, "without posters: the browser is gone" in output) == (0, True), output
         monkeypatch.setenv("VGDOCS_POSTERS", "require")
         code, output = illustrated.mkdocs("build")
-        assert (code, "posters are required (VGDOCS_POSTERS): the browser is gone" in output) == (1, True), output
+        assert (code, "posters are required: the browser is gone" in output) == (1, True), output
 
     def test_where_they_are_unwanted_nobody_looks_for_a_browser(self, illustrated, monkeypatch):
         monkeypatch.setenv("VGDOCS_POSTERS", "never")

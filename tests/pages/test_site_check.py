@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vgdocs.pages.report import site_scanner
+from vgdocs.pages.citations import Scanner
 from vgdocs.pages.site_check import MEND, check
 
 NOT_DRAWN = f"its plots are drawn by assets/vg.js, which it doesn't load; {MEND}"
@@ -46,7 +46,7 @@ def site(built, tmp_path):
         page = tmp_path / "site/part/page/index.html"
 
         def check(self):
-            return check(self.folder, built.docs, site_scanner(built.root))
+            return check(self.folder, built.docs, Scanner.of_site(built.root))
 
         def spoil(self, old: str, new: str, count: int = 1):
             text = self.page.read_text(encoding="utf-8")
@@ -136,12 +136,12 @@ def test_a_site_whose_numbers_are_of_another_build(site):
 
 
 def test_a_folder_that_is_no_site_is_told(built, tmp_path):
-    (problem,) = check(tmp_path, built.docs, site_scanner(built.root))
+    (problem,) = check(tmp_path, built.docs, Scanner.of_site(built.root))
     assert f"{tmp_path} is no built site" in problem
 
 
 def test_a_project_without_pages_is_told(site, built, tmp_path):
-    (problem,) = check(site.folder, tmp_path / "docs", site_scanner(built.root))
+    (problem,) = check(site.folder, tmp_path / "docs", Scanner.of_site(built.root))
     assert f"no page (*.md) lies below {tmp_path / 'docs'}" in problem
 
 
@@ -153,7 +153,7 @@ def test_the_pages_are_looked_for_where_mkdocs_yml_says(make_project, tmp_path):
     config = project.root / "mkdocs.yml"
     config.write_text(f"{config.read_text('utf-8')}\ndocs_dir: text\n", "utf-8")
     assert project.mkdocs("build", "--strict")[0] == 0
-    scanner = site_scanner(project.root)
+    scanner = Scanner.of_site(project.root)
     assert check(project.site, project.root / scanner.docs, scanner) == []
     (project.root / "text/index.md").write_text("# Home\n\nIt is [[halving.last]] and [[halving.lst]].\n", "utf-8")
     code, output = project.mkdocs("build")

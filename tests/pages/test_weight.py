@@ -53,4 +53,5 @@ def test_a_page_of_megabytes_fails_the_build_with_its_size_and_the_limit(project
 def test_a_limit_that_is_none(project):
     project.edit(project.root / "mkdocs.yml", "  - vgdocs\n", "  - vgdocs:\n      page_limit: 0\n")
     code, output = project.mkdocs("build")
-    assert (code, "page_limit of the plugin vgdocs is a size in MB, not 0" in output) == (1, True)
+    told = "the option page_limit of the plugin vgdocs is 0: it takes a size in MB, above zero"
+    assert (code, told in output) == (1, True)

@@ -61,12 +61,14 @@ class Library:
     """
 
     root: Path
+    figures: str = "figures"  # the folder of the scripts, relative to the root
+    time_limit: float | None = None  # seconds that a figure may take; the runner's own if none is given
     entries: dict[str, Entry] = field(default_factory=dict)
     failures: dict[str, tuple[str, FigureError]] = field(default_factory=dict, repr=False)
 
     @property
     def folder(self) -> Path:
-        return self.root / "figures"
+        return self.root / self.figures
 
     @property
     def store(self) -> Store:
@@ -109,8 +111,15 @@ class Library:
         if run and stale:
             from vgdocs.engine import runner  # it loads what only a build that measures needs
 
-            scripts = [figures[name] for name in stale]
-            made = runner.run(scripts, self.store, seed=seed, device=device, jobs=jobs, progress=progress)
+            made = runner.run(
+                [figures[name] for name in stale],
+                self.store,
+                seed=seed,
+                device=device,
+                jobs=jobs,
+                time_limit=self.time_limit,
+                progress=progress,
+            )
             for name, outcome in made.items():
                 outcomes[name] = outcome
                 if isinstance(outcome, FigureError):

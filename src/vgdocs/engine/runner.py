@@ -109,7 +109,7 @@ def run(
     finishes. A claim that fails is no error here: it stands in the record's verdicts. Raises SettingError if
     VGDOCS_JOBS, VGDOCS_TIME_LIMIT or VGDOCS_START is none.
     """
-    limit = time_limit or _positive("VGDOCS_TIME_LIMIT", TIME_LIMIT, float, "seconds")
+    limit = _positive("VGDOCS_TIME_LIMIT", time_limit or TIME_LIMIT, float, "seconds")
     jobs = jobs or _positive("VGDOCS_JOBS", _cores(), int, "a whole number of figures at a time")
     context = _context()
     outcomes: dict[str, Record | FigureError] = {}

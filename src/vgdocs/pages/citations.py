@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import markdown
-import yaml
 from markdown.inlinepatterns import InlineProcessor
 from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block
+
+from vgdocs.pages.settings import mkdocs_yml
 
 # [[figure.number:spec]]; anything else in double brackets that begins like a name is a slip, and told
 NUMBER = re.compile(r"\[\[(?P<figure>[A-Za-z_]\w*)(?:\.(?P<number>\w+(?:\.\w+)*))?(?::(?P<spec>[^\[\]]*))?\]\]")
@@ -59,15 +60,14 @@ class Scanner:
     docs: str = "docs"  # the folder of the pages, relative to mkdocs.yml
 
     @classmethod
-    def of_site(cls, config: Path) -> Scanner:
-        """Take docs_dir and the names of the extensions from mkdocs.yml; their options don't matter here."""
-        content = yaml.load(config.read_text(encoding="utf-8"), Loader=_TolerantLoader) or {}
-        names = []
-        for item in content.get("markdown_extensions", []):
-            name = item if isinstance(item, str) else next(iter(item))
-            if not name.startswith("vgdocs"):
-                names.append(name)
-        return cls(names, content.get("docs_dir") or "docs")
+    def of_site(cls, root: Path) -> Scanner:
+        """As mkdocs.yml in this folder has them; the options of extensions don't matter here."""
+        content = mkdocs_yml(root)
+        if not content:
+            return cls(["fenced_code", "tables"])
+        listed = content.get("markdown_extensions") or ()
+        names = [item if isinstance(item, str) else next(iter(item)) for item in listed]
+        return cls([name for name in names if not name.startswith("vgdocs")], content.get("docs_dir") or "docs")
 
     def scan(self, text: str, page: str) -> list[Citation]:
         """The citations of one page's source, front matter included in the line count."""
@@ -154,17 +154,6 @@ class _FigureRecorder(Block):
         if self.argument.startswith("@"):
             self.config["met"].add(int(self.argument[1:]))
         return etree.SubElement(parent, "figure")
-
-
-class _TolerantLoader(yaml.SafeLoader):
-    """Reads mkdocs.yml without importing what its tags name."""
-
-
-def _ignore_tag(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> None:
-    return None
-
-
-_TolerantLoader.add_multi_constructor("", _ignore_tag)
 
 
 def _split(text: str) -> tuple[int, str]:

@@ -39,7 +39,7 @@ from pymdownx.blocks.block import Block
 from vgdocs.engine import drift, observe
 from vgdocs.engine.library import CitationError, Entry, Library
 from vgdocs.engine.numbers import fill
-from vgdocs.pages import fragments, math
+from vgdocs.pages import fragments, math, settings
 from vgdocs.pages.citations import NUMBER, Problem
 from vgdocs.pages.posters import REM, EndlessError, PosterError, Posters, height
 from vgdocs.pages.site_assets import UNDRAWN
@@ -60,6 +60,7 @@ class Context:
     """What a conversion looks figures up in and reports problems to; `page` is set by whoever knows it."""
 
     library: Library
+    mode: str = "auto"  # of the posters; one of settings.POSTERS
     page: str = ""
     problems: list[Problem] = field(default_factory=list)
     refreshes: bool = False  # whether each conversion brings the records up to date itself
@@ -69,7 +70,7 @@ class Context:
     late: dict[str, str] | None = None  # marks and what belongs there; see `later`
 
     def __post_init__(self) -> None:
-        self.posters = Posters(self.library.store)
+        self.posters = Posters(self.library.store, mode=self.mode)
 
     def draw_posters(self, plots: Mapping[str, dict[str, Any]]) -> None:
         """Draw the posters that are missing; raises as `_drawn` does."""
@@ -117,7 +118,7 @@ class VgdocsExtension(BlocksExtension):
 
     def __init__(self, **options: Any) -> None:
         self.config = {
-            "root": [".", "The folder of mkdocs.yml, with figures/ below it"],
+            "root": [".", "The folder of mkdocs.yml"],
             "context": ["", "What the MkDocs plugin passes in; made here without it"],
         }
         super().__init__(**options)
@@ -146,7 +147,8 @@ class VgdocsExtension(BlocksExtension):
 
 @cache
 def _own_context(root: str) -> Context:
-    return Context(Library(Path(root)), refreshes=True)
+    options = settings.read(Path(root))
+    return Context(options.library(Path(root)), options.posters, refreshes=True)
 
 
 class _Refresh(Preprocessor):

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +44,7 @@ from vgdocs.pages import notebook, search, site_assets, stylesheet, weight
 from vgdocs.pages.markdown import Context
 from vgdocs.pages.posters import EndlessError, PosterError
 from vgdocs.pages.report import report
+from vgdocs.pages.settings import Settings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -58,9 +60,12 @@ PAUSE = 4  # times as long as it took to build the site, before what was measure
 
 
 class Options(Config):
-    """`page_limit`: MB that a page may weigh, its HTML before compression and the images and media it embeds."""
+    """As `settings` describes and checks them."""
 
-    page_limit = Type((int, float), default=2)
+    figures = Type(str, default=Settings.figures)
+    time_limit = Type((int, float), default=Settings.time_limit)
+    page_limit = Type((int, float), default=Settings.page_limit)
+    posters = Type(str, default=Settings.posters)
 
 
 class VgdocsPlugin(BasePlugin[Options]):
@@ -103,11 +108,13 @@ class VgdocsPlugin(BasePlugin[Options]):
                 raise PluginError(str(error)) from None
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
-        if self.config.page_limit <= 0:
-            raise PluginError(f"page_limit of the plugin vgdocs is a size in MB, not {self.config.page_limit}")
         root = Path(config.config_file_path).parent.resolve()
+        try:
+            options = Settings.of(self.config)
+        except SettingError as error:
+            raise PluginError(str(error)) from None
         # kept over the rebuilds of a serve, so that a script that fails isn't run again for each edited page
-        self.context = self.context or Context(Library(root))
+        self.context = self.context or Context(options.library(root), options.posters)
         config.mdx_configs.setdefault(EXTENSION, {})["context"] = self.context
         config.watch = [*config.watch, str(self.context.library.folder)]
         written = [config.site_dir, str(self.context.library.store.folder)]
@@ -319,7 +326,7 @@ class VgdocsPlugin(BasePlugin[Options]):
     def _measure(self) -> None:
         assert self.context
         # a library of its own: the builds in the main thread read theirs meanwhile; failures are shared
-        library = Library(self.context.library.root, failures=self.context.library.failures)
+        library = replace(self.context.library, entries={})
 
         def progress(name: str, outcome: Record | FigureError, done: int, total: int) -> None:
             log.info("%s %s (%d/%d)", name, "fails" if isinstance(outcome, FigureError) else "is measured", done, total)
@@ -439,7 +446,7 @@ def _told() -> Iterator[None]:
     except EndlessError as error:
         raise PluginError(str(error)) from None
     except PosterError as error:
-        raise PluginError(f"posters are required (VGDOCS_POSTERS): {error}") from None
+        raise PluginError(f"posters are required: {error}") from None
 
 
 def _engine() -> str:

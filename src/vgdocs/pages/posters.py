@@ -4,8 +4,8 @@ One headless browser draws them all, with the site's own loader (vg.js) and the 
 every token has a colour of its own. In the SVG those colours become the tokens again: a poster follows the palette
 toggle and prints in ink on paper. Posters are kept in the store under a hash of all that they depend on.
 
-`VGDOCS_POSTERS=require` makes it an error that they can't be drawn, `VGDOCS_POSTERS=never` leaves them out; else
-figures without a poster are drawn by the reader's browser when they come near.
+With `posters: require`, in mkdocs.yml or as VGDOCS_POSTERS, it is an error that they can't be drawn, and `never` leaves
+them out; else figures without a poster are drawn by the reader's browser when they come near.
 """
 
 from __future__ import annotations
@@ -107,19 +107,23 @@ class EndlessError(PosterError):
 class Posters:
     """The posters of a project: what is in its store, and a way to draw what is not.
 
-    assets: the folder with vg.js, vg.css and vendor/.
+    assets: the folder with vg.js, vg.css and vendor/. mode: one of settings.POSTERS.
     """
 
-    def __init__(self, store: Store, assets: Path = site_assets.FOLDER) -> None:
-        self.store, self.assets = store, assets
+    def __init__(self, store: Store, assets: Path = site_assets.FOLDER, mode: str = "auto") -> None:
+        self.store, self.assets, self._mode = store, assets, mode
 
     @property
     def wanted(self) -> bool:
-        return os.environ.get("VGDOCS_POSTERS") != "never"
+        return self._asked != "never"
 
     @property
     def required(self) -> bool:
-        return os.environ.get("VGDOCS_POSTERS") == "require"
+        return self._asked == "require"
+
+    @property
+    def _asked(self) -> str:
+        return os.environ.get("VGDOCS_POSTERS") or self._mode
 
     def get(self, plot: dict[str, Any]) -> str:
         """The poster of a plot as HTML, in both widths; empty if it has none (yet)."""

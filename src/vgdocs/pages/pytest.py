@@ -69,11 +69,12 @@ class Asserted(pytest.Item):
         if verdict is None:
             raise ClaimError("the claim was edited since it was judged, and VGDOCS_RUN=never forbids to judge it anew")
         if not verdict.passed:
-            from vgdocs.pages.report import failed_claim, site_scanner
+            from vgdocs.pages.citations import Scanner
+            from vgdocs.pages.report import failed_claim
 
             stash, root = self.config.stash, self.config.rootpath
             if CITATIONS not in stash:
-                scanner = site_scanner(root)
+                scanner = Scanner.of_site(root)
                 stash[CITATIONS] = scanner.scan_folder(root / scanner.docs)
             raise ClaimError(failed_claim(entry, self.claim, verdict, stash[CITATIONS]))
 

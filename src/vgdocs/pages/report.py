@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from vgdocs.engine.figure import Claim
 from vgdocs.engine.library import Entry, Library
@@ -16,7 +15,7 @@ MAX_ITEMS = 6  # of a series, when a failed claim shows what it read
 
 def report(library: Library, problems: Iterable[Problem] = ()) -> list[str]:
     """One paragraph for each script that failed, claim that doesn't hold and citation that can't be resolved."""
-    scanner = site_scanner(library.root)
+    scanner = Scanner.of_site(library.root)
     docs = library.root / scanner.docs
     paragraphs = [str(entry.error) for entry in library.entries.values() if entry.error]
     failed = [(entry, claim, verdict) for entry in library.entries.values() for claim, verdict in entry.failed]
@@ -35,7 +34,8 @@ def failed_claim(entry: Entry, claim: Claim, verdict: Verdict, citations: Iterab
     """The claim's sentence, the assertion that failed, what it read, and the page lines that rely on it."""
     assert entry.figure
     assert entry.record
-    lines = [f"figures/{entry.figure.path.name}:{claim.line}: {claim.name} fails on this measurement"]
+    folder = entry.figure.path.parent.name
+    lines = [f"{folder}/{entry.figure.path.name}:{claim.line}: {claim.name} fails on this measurement"]
     lines.append(f"    sentence: {fill(claim.sentence, entry.numbers)}")
     lines += [f"    {line}" for line in verdict.message.splitlines()]
     for name in verdict.read:
@@ -50,12 +50,6 @@ def citing_lines(figure: str, read: Iterable[str], citations: Iterable[Citation]
     names = {name.removesuffix(".median") for name in read}
     found = [c for c in citations if c.figure == figure and (c.number is None or c.number in names)]
     return list(dict.fromkeys(c.place for c in found))
-
-
-def site_scanner(root: Path) -> Scanner:
-    """The scanner of a project's pages, or a plain one where there is no mkdocs.yml."""
-    config = root / "mkdocs.yml"
-    return Scanner.of_site(config) if config.is_file() else Scanner(["fenced_code", "tables"])
 
 
 def _show(value: object) -> str:
