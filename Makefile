@@ -54,12 +54,12 @@ clean: ## remove the built site and all measurements
 
 $(VENV)/.site: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the site's tools (PyTorch among them; this takes a minute or two) ..."
-	$(PIP) -e '.[site]' -c constraints.txt
+	$(PIP) -e '.[site,experiments]' -c constraints.txt
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing what the site and its tests need (PyTorch among them; this takes a minute or two) ..."
-	$(PIP) -e '.[site,test]' -c constraints.txt
+	$(PIP) -e '.[site,experiments,test]' -c constraints.txt
 	@touch $@ $(VENV)/.site
 
 $(VENV)/bin/python:

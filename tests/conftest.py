@@ -78,9 +78,12 @@ EXTENSIONS = ["admonition", "attr_list", "tables", "toc", "pymdownx.arithmatex",
 class Project:
     """A folder with mkdocs.yml, docs/ and figures/, and what tests do with it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, bare: bool = True) -> None:
+        """In a folder; a `bare` one is given a configuration and a page."""
         self.root = root
         self.docs, self.figures, self.site = root / "docs", root / "figures", root / "site"
+        if not bare:
+            return
         self.docs.mkdir(exist_ok=True)
         self.figures.mkdir(exist_ok=True)
         (root / "mkdocs.yml").write_text(CONFIG)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from vgdocs.cli import SKELETON
+from vgdocs.cli import EXAMPLE
 from vgdocs.engine.figure import read
 
 FAILS = 'def claim_it_grows(m):\n    """It grows to {last:.1e}."""\n    assert m["last"] > m["first"]\n'
@@ -81,10 +81,29 @@ def test_show_what_fails(call, project):
     assert call("show", "no")[0] == 1
 
 
+class TestInit:
+    def test_what_it_writes_builds_and_holds(self, call, make_project, tmp_path):
+        folder = tmp_path / "new"
+        code, output, _ = call("init", folder)
+        assert (code, output.count("is written")) == (0, 5)
+        project = make_project(folder, bare=False)
+        assert project.call("run")[:2] == (0, "1 figure, 1 claim, 0 failed\n")
+        code, output = project.mkdocs("build", "--strict")
+        assert code == 0, output
+        assert project.call("check", project.site)[0] == 0
+
+    def test_it_overwrites_nothing(self, call, project):
+        before = (project.root / "mkdocs.yml").read_text()
+        code, _, errors = call("init", project.root)
+        assert (code, "has index.md, mkdocs.yml already" in errors) == (1, True), errors
+        assert (project.root / "mkdocs.yml").read_text() == before
+        assert not (project.root / "pytest.ini").exists()
+
+
 class TestNew:
     def test_what_it_writes_keeps_the_contract_and_holds(self, call, project):
         assert call("new", "my_figure")[0] == 0
-        assert read(project.figures / "my_figure.py").text == SKELETON
+        assert read(project.figures / "my_figure.py").text == EXAMPLE.read_text()
         assert call("run", "my_figure")[:2] == (0, "1 figure, 1 claim, 0 failed\n")
 
     def test_it_overwrites_nothing(self, call, project):

@@ -45,5 +45,5 @@ def test_the_command_says_what_to_install(run):
     result = run("-m", "vgdocs", "--help", without=SITE_TOOLS)
     assert result.returncode != 0
     assert "click is not installed" in result.stderr
-    assert "pip install -e '.[site]'" in result.stderr
+    assert "pip install '.[site]'" in result.stderr
     assert "Traceback" not in result.stderr

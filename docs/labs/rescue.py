@@ -15,8 +15,8 @@
 #
 # A colleague brings you a network that doesn't learn. It has thirty hidden layers, it has been running all night,
 # and its loss lies flat. In this lab you find out why, with the probe that measures this site's figures, and you
-# mend one thing at a time. The third mend will make it worse in a new way. It needs `pip install .
-# scikit-learn`, in a checkout of this site.
+# mend one thing at a time. The third mend will make it worse in a new way. It needs
+# `pip install ".[experiments]"`, in a checkout of this site.
 #
 # A lab *asserts* what it teaches: if one of the `assert` lines below fails, this page is not built.
 #

@@ -15,7 +15,7 @@
 #
 # Every figure here is one script that *measures*, *draws* and *claims*. In this lab you write one, measure it, cite
 # its numbers in a sentence, and then break it on purpose to see who notices. It needs
-# `pip install -e ".[site]" -c constraints.txt`, in a checkout of this site.
+# `pip install -e ".[site,experiments]" -c constraints.txt`, in a checkout of this site.
 #
 # Our question: a leaky ReLU lets a share $a$ of negative inputs through. With He's weights, what does that do to
 # the gradient? Theory is short. Half of the slopes are 1 and half are $a$, so their mean square is $(1 + a^2)/2$;

@@ -1,4 +1,4 @@
-"""The command line: vgdocs run | show | new | numbers | diff | check | assets | explore."""
+"""The command line: vgdocs init | new | run | show | numbers | diff | check | assets | explore."""
 
 from __future__ import annotations
 
@@ -25,44 +25,11 @@ except ModuleNotFoundError as error:
         raise
     raise SystemExit(
         f"The command vgdocs needs the site's tools, of which {error.name} is not installed. In a checkout of the "
-        "project run: pip install -e '.[site]' -c constraints.txt"
+        "project run: pip install '.[site]' -c constraints.txt"
     ) from None
 
-SKELETON = '''"""One sentence that says what this figure finds.
-
-What is set up, the formula, and the source (author, year, section).
-"""
-
-import plotly.graph_objects as go
-import torch
-
-SEED = 0
-DEPTH = 20  # layers
-
-
-def measure(seed: int = SEED) -> dict:
-    """Replace this by what you measure; everything a page may cite is a plain number."""
-    torch.manual_seed(seed)
-    x = torch.ones((), dtype=torch.float64, requires_grad=True)
-    h, gradient = x, []
-    for _ in range(DEPTH):
-        h = torch.tanh(h)
-        gradient.append(torch.autograd.grad(h, x, retain_graph=True)[0].item())
-    return {"gradient": gradient, "last": gradient[-1]}
-
-
-def draw(m: dict) -> go.Figure:
-    """Axes are named with what they show; colours and fonts are the site's."""
-    fig = go.Figure(go.Scatter(x=list(range(1, DEPTH + 1)), y=m["gradient"], mode="lines+markers", name="tanh"))
-    fig.update_layout(xaxis_title="tanh units in the chain", yaxis_title="gradient with respect to the input")
-    return fig
-
-
-def claim_the_gradient_falls_with_each_link(m):
-    """After the last link {last:.3f} of the gradient is left."""
-    assert 0.015 < m["last"] < 0.018
-    assert all(later < earlier for earlier, later in zip(m["gradient"], m["gradient"][1:], strict=False))
-'''
+TEMPLATE = Path(__file__).parent / "template"  # of a project: one page, one figure
+EXAMPLE = TEMPLATE / "figures/dice_mean.py"
 
 
 def _read_shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -159,6 +126,22 @@ def show(library: Library, name: str, browser: bool) -> None:
 
 
 @cli.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
+def init(folder: Path) -> None:
+    """Write a project to begin with: one page and one figure, which build, serve and test."""
+    sources = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file()]
+    targets = {path: folder / path.relative_to(TEMPLATE) for path in sources if path.suffix != ".pyc"}
+    targets[TEMPLATE / "gitignore"] = folder / ".gitignore"
+    if there := [target.name for target in targets.values() if target.exists()]:
+        raise Failed(f"Nothing is written: {folder} has {', '.join(there)} already")
+    for source, target in targets.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(source.read_text("utf-8"), "utf-8")
+        click.echo(f"{target} is written.")
+    click.echo("Go there and see it with `mkdocs serve`; `mkdocs build --strict` and `pytest` hold it to its claims.")
+
+
+@cli.command()
 @click.argument("name")
 @click.pass_obj
 def new(library: Library, name: str) -> None:
@@ -169,7 +152,7 @@ def new(library: Library, name: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(SKELETON)
+            file.write(EXAMPLE.read_text("utf-8"))
     except FileExistsError:
         raise Failed(f"{path} exists already") from None
     click.echo(f"{library.figures}/{name}.py is written. Measure it with `vgdocs run {name}`; show it in a page with")

@@ -246,7 +246,7 @@ class TestKeys:
 class TestVersions:
     def test_they_name_python_and_the_libraries_that_are_imported(self):
         found = records.versions(["import sklearn.datasets", "from numpy import load\nimport os\nfrom . import x"])
-        assert set(found) == {"python", "plotly", "torch", "scikit-learn", "numpy"}
+        assert set(found) == {"python", "plotly", "scikit-learn", "numpy"}
 
     def test_a_record_of_other_versions_is_told(self):
         assert make_record(versions=records.versions([])).is_of_these_versions

@@ -345,9 +345,7 @@ def test_without_the_engine_a_page_says_so_once(monkeypatch):
     fresh = math.Typesetter()
     monkeypatch.setattr(math, "typesetter", lambda: fresh)
     page = Page("# About $x$\n\n$x$ and\n\n$$\ny\n$$")
-    assert [message for message, _ in page.reports] == [
-        "formulas need the package mini-racer: pip install -e '.[site]'"
-    ]
+    assert [message for message, _ in page.reports] == ["formulas need the package mini-racer: pip install '.[site]'"]
     assert page.html.count('<span class="vg-error" role="alert">') == 3
 
 

@@ -949,7 +949,7 @@ class TestShowing:
 
 
 def test_the_public_modules_need_nothing_but_torch_and_plotly():
-    """What `pip install vgdocs` brings; the site's tools are the extra [site]."""
+    """What the extra [probe] brings; the site's tools are the extra [site]."""
     code = """
 import sys
 class Block:

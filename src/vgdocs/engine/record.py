@@ -222,8 +222,8 @@ def make_keys(figure: Figure, seed: int | None = None, device: str = "cpu") -> K
 
 
 def versions(sources: Iterable[str]) -> dict[str, str]:
-    """The versions of Python, torch, plotly and each library that one of the Python texts imports."""
-    imported = {"plotly", "torch"}
+    """The versions of Python, plotly and each library that one of the Python texts imports."""
+    imported = {"plotly"}
     for source in sources:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Import):

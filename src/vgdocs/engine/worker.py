@@ -157,8 +157,12 @@ def _unpacked(packed: dict[str, Any]) -> Any:
 
 def _use_one_thread(device: str) -> None:
     """One thread a figure: accuracies move with the number of threads, and many figures run at once."""
-    import torch
-
+    try:
+        import torch
+    except ModuleNotFoundError:
+        if device == "cpu":
+            return  # the script speaks of torch, and doesn't use it
+        raise ScriptError(f"can't be measured on {device}: PyTorch isn't installed") from None
     if device != "cpu" and not torch.cuda.is_available():
         raise ScriptError(f"can't be measured on {device}: PyTorch {torch.__version__} finds none on this machine")
     torch.set_num_threads(1)

@@ -85,7 +85,7 @@ class Typesetter:
             engine.eval(KATEX.read_text("utf-8"))
             engine.eval(DRIVER)
         except ImportError as error:
-            raise EngineError("formulas need the package mini-racer: pip install -e '.[site]'") from error
+            raise EngineError("formulas need the package mini-racer: pip install '.[site]'") from error
         except Exception as error:
             raise EngineError(f"the mathematics engine does not start: {error}") from error
         # Python stops the engine's thread before it collects the engine, which would wait for that thread for ever.
