@@ -33,13 +33,11 @@ WIDER = {
     "exploding.norm": (4.0, "the gradient's size differs that much between networks"),
     "vanishing.first_over_last": (5.0, "a product of 19 random factors"),
     "accuracy.exploding_adam_free accuracy.exploding_adam_free.lo": (2.5, "some networks have only begun to learn"),
-    "accuracy.exploding_adam_free.hi accuracy.vanishing_adam_free.hi": (2.5, "some networks have only begun to learn"),
-    "accuracy.exploding_sgd_clipped.lo": (2.5, "some networks have only begun to learn"),
-    "accuracy.exploding_adam_clipped.lo": (2.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_free accuracy.vanishing_adam_free.lo": (4.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_clipped": (4.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_clipped.lo": (4.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_clipped.hi": (2.5, "some networks have only begun to learn"),
+    "accuracy.exploding_adam_free.hi accuracy.exploding_sgd_clipped.lo": (2.5, "some have only begun to learn"),
+    "accuracy.exploding_adam_clipped.lo accuracy.exploding_adam_clipped.hi": (2.5, "some have only begun to learn"),
+    "accuracy.vanishing_adam_free accuracy.vanishing_adam_free.lo": (7.0, "some begin to learn and others don't"),
+    "accuracy.vanishing_adam_clipped accuracy.vanishing_adam_clipped.lo": (7.0, "some begin to learn, others don't"),
+    "accuracy.vanishing_adam_free.hi accuracy.vanishing_adam_clipped.hi": (7.0, "some begin to learn, others don't"),
 }
 TOLERANCE = {"accuracy": 0.4, "accuracy.vanishing_adam_free": 1.0, "accuracy.vanishing_adam_clipped": 1.0}
 
@@ -115,10 +113,11 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
         assert 0.07 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.14
 
 
-def claim_nor_does_it_for_adam(m):
-    """Adam, which makes up for small gradients, gets further with some networks and not with others: at the best of its
-    rates the median is {accuracy.vanishing_adam_free:.2f} without clipping, and {accuracy.vanishing_adam_clipped:.2f}
-    with it."""
+def claim_by_adam_some_networks_begin_to_learn_either_way(m):
+    """Adam, which makes up for small gradients, has some networks begin to learn in this time and others not, clipped or
+    not: at the best of five rates three networks reach from {accuracy.vanishing_adam_free.lo:.2f} to
+    {accuracy.vanishing_adam_free.hi:.2f} without clipping, and from {accuracy.vanishing_adam_clipped.lo:.2f} to
+    {accuracy.vanishing_adam_clipped.hi:.2f} with it."""
     for arm in ARMS:
         reached = m["accuracy"][f"vanishing_adam_{arm}"]
         assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.7

@@ -35,7 +35,7 @@ WIDER = {
     "rnn.before": (20.0, "a product of 40 random factors"),
     "lstm.before gru.before": (10.0, "a product of 40 random factors"),
     "rnn.after lstm.after gru.after": (60.0, "a product of 40 factors, moved by training"),
-    "attention.after": (5.0, "training decides what is attended to"),
+    "attention.after": (8.0, "training decides what is attended to"),
 }
 TOLERANCE = {"rnn.after": 0.9, "lstm.after": 0.9, "gru.after": 0.9, "attention.after": 0.5}
 
@@ -126,7 +126,8 @@ def claim_training_extends_the_reach(m):
 
 
 def claim_attention_sees_all_distances_alike_at_first(m):
-    """Self-attention starts with the same {attention.before:.4f} of the last character's gradient at every distance."""
+    """Self-attention starts with {attention.before:.4f} of the last character's gradient 40 characters back, and within a
+    factor of two with as much at every other distance."""
     curve = m["attention"]["curves"]["before"]["median"][1:]
     assert 0.0043 < m["attention"]["before"] < 0.0085
     assert max(curve) / min(curve) < 2

@@ -91,6 +91,7 @@ def claim_post_ln_keeps_its_gradient_at_any_depth(m):
     theory = math.sqrt(HIDDEN * WIDTH / (WIDTH + HIDDEN) / (1 + ADDED))
     for value in [*m["post_dw2"]["median"], m["post_last"]]:
         assert math.isclose(value, theory, rel_tol=0.25)
+        assert math.isclose(value, m["post_dw2"]["median"][0], rel_tol=0.25)
 
 
 def claim_pre_ln_falls_with_depth(m):
