@@ -18,9 +18,11 @@ import math
 
 import plotly.graph_objects as go
 import torch
+from torch import Tensor
 
-from vgdocs import gradients, theory
+from vgdocs import theory
 from vgdocs.experiments import band, band_traces, derive_seeds, weight
+from vgdocs.gradients import norms_of_gradients, rate
 
 SEED = 0
 REPLICAS = 30
@@ -29,24 +31,19 @@ WIDTH = 64  # of an input, of the hidden state
 EVERY = 4  # positions between two points drawn
 WIDE = 256  # of queries and keys whose softmax is watched
 DRAWS = 120  # of them
+WIDER = {
+    "rnn_oldest": (1e6, "199 factors, each known to a few per cent"),
+    "logits.unscaled": (15.0, "it is a matter of luck how close the second largest of 200 logits comes"),
+}
 
 
-def attention(x: torch.Tensor, g: torch.Generator) -> torch.Tensor:
+def attention(x: Tensor, g: torch.Generator) -> Tensor:
     """The last position's output of one head; (T, width) -> (width,)."""
     q, k, v = (x @ weight(WIDTH, WIDTH, "pytorch", g).T for _ in "qkv")
     return torch.softmax(k @ q[-1] / math.sqrt(WIDTH), 0) @ v
 
 
-def logits_gradient(root: float, seed: int) -> float:
-    """||dL/dlogits|| of one softmax over T positions, queries and keys of variance one, their products over `root`."""
-    g = torch.Generator().manual_seed(seed)
-    q, k, v = (torch.randn(n, WIDE, generator=g, dtype=torch.float64) for n in (1, STEPS, STEPS))
-    logits = (k @ q[0] / root).requires_grad_()  # (T,)
-    (gradient,) = torch.autograd.grad((torch.softmax(logits, 0) @ v)[0], logits)  # one component of the output
-    return float(gradient.norm())
-
-
-def rnn(x: torch.Tensor, g: torch.Generator) -> torch.Tensor:
+def rnn(x: Tensor, g: torch.Generator) -> Tensor:
     """The last hidden state of an Elman network; (T, width) -> (width,)."""
     W, U = (weight(WIDTH, WIDTH, "pytorch", g) for _ in "WU")
     h = torch.zeros(WIDTH, dtype=x.dtype)
@@ -55,56 +52,52 @@ def rnn(x: torch.Tensor, g: torch.Generator) -> torch.Tensor:
     return h
 
 
+def logits_gradients(seed: int) -> list[float]:
+    """||dL/dlogits|| of a softmax over T positions, with the root and without; queries and keys have variance one."""
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = (torch.randn(n, WIDE, generator=g, dtype=torch.float64) for n in (1, STEPS, STEPS))
+    logits = [(k @ q[0] / root).requires_grad_() for root in (math.sqrt(WIDE), 1.0)]  # (T,)
+    return [norms_of_gradients((torch.softmax(z, 0) @ v)[0], [z])[0] for z in logits]  # one component of the output
+
+
 def measure(seed: int = SEED) -> dict:
     """||dL/dx_t|| at every position t, from the last position's output."""
-    norms: dict = {"attention": [], "rnn": []}
+    norms = []  # (2, T) each, from the last position back to the first
     for s in derive_seeds(seed, REPLICAS):
         g = torch.Generator().manual_seed(s)
         x = torch.randn(STEPS, WIDTH, generator=g, dtype=torch.float64).requires_grad_()
         v = torch.randn(WIDTH, generator=g, dtype=torch.float64)
-        for name, net in (("attention", attention), ("rnn", rnn)):
-            (dx,) = torch.autograd.grad(net(x, g) @ (v / v.norm()), x)
-            norms[name].append(dx.norm(dim=1).flip(0).tolist())  # from the last position back to the first
-    roots = {"scaled": math.sqrt(WIDE), "unscaled": 1.0}
-    logits = {name: [logits_gradient(root, s) for s in derive_seeds(seed, DRAWS)] for name, root in roots.items()}
-    others = [n[1:] for n in norms["attention"]]  # the last position asks: it has its query's gradient too
+        dx = [torch.autograd.grad(net(x, g) @ (v / v.norm()), x)[0] for net in (attention, rnn)]
+        norms.append(torch.stack(dx).norm(dim=2).flip(1))
+    attended, recurred = torch.stack(norms, dim=1)  # (REPLICAS, T) each
+    others = attended[:, 1:]  # the last position asks: it has its query's gradient too
+    newer, older = others[:, : STEPS // 2 - 1].sum(1), others[:, STEPS // 2 :].sum(1)
+    draws = torch.tensor([logits_gradients(s) for s in derive_seeds(seed, DRAWS)], dtype=torch.float64)  # (DRAWS, 2)
+    scaled, unscaled = draws.log().mean(0).exp().tolist()
     return {
         "back": list(range(1, STEPS, EVERY)),
-        **{name: band([n[1::EVERY] for n in norms[name]]) for name in norms},
-        "rnn_oldest": band([n[-1] / n[0] for n in norms["rnn"]])["median"],
-        "rnn_rate": gradients.rate(band(norms["rnn"])["median"][::-1]),
+        "attention": band(attended[:, 1::EVERY].tolist()),
+        "rnn": band(recurred[:, 1::EVERY].tolist()),
+        "rnn_oldest": float((recurred[:, -1] / recurred[:, 0]).quantile(0.5)),
+        "rnn_rate": rate(recurred.quantile(0.5, dim=0).tolist()[::-1]),
         "rnn_theory": theory.rate(torch.tanh, sigma_w2=1 / 3, sigma_b2=1 / 3),  # the inputs act as the bias
-        "attention_share": sum(sum(n) for n in others) / REPLICAS / (STEPS - 1),
+        "attention_share": float(others.mean()),
         "attention_theory": math.sqrt((1 + 1 / 9) / 3) / STEPS,
-        "attention_spread": band([max(n) / min(n) for n in others])["median"],
-        "logits": {name: math.exp(sum(map(math.log, norms)) / DRAWS) for name, norms in logits.items()},
-        "attention_older_half": band([sum(n[STEPS // 2 :]) / sum(n[: STEPS // 2 - 1]) for n in others])["median"],
+        "attention_spread": float((others.amax(1) / others.amin(1)).quantile(0.5)),
+        "attention_older_half": float((older / newer).quantile(0.5)),
+        "logits": {"scaled": scaled, "unscaled": unscaled},
     }
 
 
 def draw(m: dict) -> go.Figure:
-    """The gradient at each position over its distance from the output."""
-    fig = go.Figure()
-    fig.add_traces(band_traces(m["back"], m["attention"], "attention", meta="healthy"))
-    fig.add_traces(band_traces(m["back"], m["rnn"], "tanh RNN", meta="vanishing"))
-    newest = m["rnn"]["median"][0]
-    lines = [
-        [m["attention_theory"]] * len(m["back"]),
-        [newest * m["rnn_theory"] ** (back - m["back"][0]) for back in m["back"]],
-    ]
-    for i, line in enumerate(lines):
-        fig.add_scatter(
-            x=m["back"],
-            y=line,
-            name="theory",
-            mode="lines",
-            legendgroup="theory",
-            showlegend=i == 0,
-            meta={"role": "theory"},
-        )
+    fig, back = go.Figure(), m["back"]
+    fig.add_traces(band_traces(back, m["attention"], "attention", meta="healthy"))
+    fig.add_traces(band_traces(back, m["rnn"], "tanh RNN", meta="vanishing"))
+    falling = [m["rnn"]["median"][0] * m["rnn_theory"] ** (b - back[0]) for b in back]
+    for line in ([m["attention_theory"]] * len(back), falling):
+        fig.add_scatter(x=back, y=line, name="theory", mode="lines", meta="theory")
     fig.update_xaxes(title="positions back from the output")
-    fig.update_yaxes(title="‖∂L/∂x<sub>t</sub>‖, input at that position", type="log", exponentformat="power")
-    return fig
+    return fig.update_yaxes(title="‖∂L/∂x<sub>t</sub>‖, input at that position", type="log")
 
 
 def claim_the_rnn_loses_a_factor_per_step(m):
@@ -132,9 +125,3 @@ def claim_without_the_root_the_softmax_saturates(m):
     over 120 draws, a geometric mean of {logits.unscaled:.0e} without."""
     assert 0.08 < m["logits"]["scaled"] < 0.13
     assert 3e-4 < m["logits"]["unscaled"] < 0.025
-
-
-WIDER = {
-    "rnn_oldest": (1e6, "199 factors, each known to a few per cent"),
-    "logits.unscaled": (15.0, "it is a matter of luck how close the second largest of 200 logits comes"),
-}

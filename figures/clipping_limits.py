@@ -21,10 +21,8 @@ from vgdocs.gradients import ratio
 SEED = 0
 REPLICAS = 10  # networks behind each band
 TRAINED = 3  # of them are trained at each learning rate, with and without clipping
-LAYERS = 20  # weight matrices
-WIDTH = 64  # units
+SIZES = 20 * [64] + [10]  # pixels and units, classes: 20 weight matrices
 CLIP = 1.0  # largest norm of the gradient, over all parameters
-KINDS = ("exploding", "vanishing")
 ARMS = {"free": None, "clipped": CLIP}
 SWEEP = {
     "rates": {"sgd": [1e-4, 1e-3, 0.01, 0.1, 1.0], "adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
@@ -34,27 +32,22 @@ SWEEP = {
 WIDER = {
     "exploding.norm": (4.0, "the gradient's size differs that much between networks"),
     "vanishing.first_over_last": (5.0, "a product of 19 random factors"),
-    "accuracy.exploding_adam_free": (2.5, "some networks have only begun to learn"),
-    "accuracy.exploding_adam_free.lo": (2.5, "some networks have only begun to learn"),
-    "accuracy.exploding_adam_free.hi": (2.5, "some networks have only begun to learn"),
-    "accuracy.exploding_sgd_clipped.lo": (2.5, "some networks have only begun to learn"),
-    "accuracy.exploding_adam_clipped.lo": (2.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_free": (4.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_free.lo": (4.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_free.hi": (2.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_clipped": (4.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_clipped.lo": (4.5, "some networks have only begun to learn"),
-    "accuracy.vanishing_adam_clipped.hi": (2.5, "some networks have only begun to learn"),
+    "accuracy.exploding_adam_free accuracy.exploding_adam_free.lo": (2.5, "some networks have only begun to learn"),
+    "accuracy.exploding_adam_free.hi accuracy.exploding_sgd_clipped.lo": (2.5, "some have only begun to learn"),
+    "accuracy.exploding_adam_clipped.lo accuracy.exploding_adam_clipped.hi": (2.5, "some have only begun to learn"),
+    "accuracy.vanishing_adam_free accuracy.vanishing_adam_free.lo": (7.0, "some begin to learn and others don't"),
+    "accuracy.vanishing_adam_clipped accuracy.vanishing_adam_clipped.lo": (7.0, "some begin to learn, others don't"),
+    "accuracy.vanishing_adam_free.hi accuracy.vanishing_adam_clipped.hi": (7.0, "some begin to learn, others don't"),
 }
 TOLERANCE = {"accuracy": 0.4, "accuracy.vanishing_adam_free": 1.0, "accuracy.vanishing_adam_clipped": 1.0}
 
 
 def network(kind: str, seed: int) -> nn.Sequential:
-    """LAYERS linear maps with ReLU between them."""
+    """Linear maps with ReLU between them."""
     torch.manual_seed(seed)  # nn.Linear draws from the global generator
     generator = torch.Generator().manual_seed(seed)
     layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise([64] + [WIDTH] * (LAYERS - 1) + [10]):
+    for fan_in, fan_out in pairwise(SIZES):
         layer = nn.Linear(fan_in, fan_out)
         if kind == "exploding":
             layer.weight.data = weight(fan_out, fan_in, 2 * 2**2, generator, torch.float32)
@@ -63,13 +56,12 @@ def network(kind: str, seed: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def clip_once(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> tuple[list[float], list[float], float]:
+def clip_once(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> dict:
     """Norms of the gradient with respect to each layer's weights before and after clipping, and of all of it before."""
     cross_entropy(model(x), y).backward()
-    gradients = [layer.weight.grad for layer in model[::2]]
-    before = [float(g.norm()) for g in gradients]
+    before = [float(layer.weight.grad.norm()) for layer in model[::2]]
     norm = float(nn.utils.clip_grad_norm_(model.parameters(), CLIP))
-    return before, [float(g.norm()) for g in gradients], norm
+    return {"before": before, "after": [float(layer.weight.grad.norm()) for layer in model[::2]], "norm": norm}
 
 
 def measure(seed: int = SEED) -> dict:
@@ -77,29 +69,28 @@ def measure(seed: int = SEED) -> dict:
     seeds, data = derive_seeds(seed, REPLICAS), digits()
     x, y = data[0][:64].double(), data[1][:64]  # one batch
     m: dict = {"accuracy": {}}
-    for kind in KINDS:
+    for kind in ("exploding", "vanishing"):
         nets = [clip_once(network(kind, s).double(), x, y) for s in seeds]
-        before, after, norm = zip(*nets, strict=True)
-        m[kind] = {"before": band(before), "after": band(after), "norm": band(norm)["median"]}
-        m[kind]["factors"] = [[a / b for b, a in zip(*net[:2], strict=True)] for net in nets]  # (networks, layers)
+        m[kind] = band(nets)
+        m[kind]["norm"] = m[kind]["norm"]["median"]
+        m[kind]["factors"] = [[a / b for a, b in zip(net["after"], net["before"], strict=True)] for net in nets]
+        if kind == "vanishing":
+            m[kind]["first_over_last"] = band([ratio(net["after"]) for net in nets])["median"]
         for arm, clip in ARMS.items():
             swept = sweep(partial(network, kind), data, seeds=seeds[:TRAINED], clip=clip, **SWEEP)
-            for name in SWEEP["rates"]:
-                m["accuracy"][f"{kind}_{name}_{arm}"] = best({name: swept[name]})
-    m["vanishing"]["first_over_last"] = band([ratio(norms) for norms in after])["median"]
+            m["accuracy"] |= {f"{kind}_{name}_{arm}": best({name: swept[name]}) for name in swept}
     return m
 
 
 def draw(m: dict) -> go.Figure:
     """Gradients per layer: what clipping shifts down, and what it leaves alone."""
     fig = go.Figure()
-    layers = list(range(1, LAYERS + 1))
-    for kind in KINDS:
-        fig.add_traces(band_traces(layers, m[kind]["before"], kind, meta=kind))
-        clipped = {"name": f"{kind}, clipped", "mode": "markers", "meta": kind, "marker": {"symbol": "circle-open"}}
-        fig.add_scatter(x=layers, y=m[kind]["after"]["median"], **clipped)
-    fig.update_xaxes(title="layer")
-    fig.update_yaxes(title="‖∂L/∂W‖ of the layer's weights", type="log", exponentformat="power")
+    layers = list(range(1, len(SIZES)))
+    for kind in ("exploding", "vanishing"):
+        fig.add_traces(band_traces(layers, m[kind]["before"], kind, kind))
+        circles = {"mode": "markers", "marker": {"symbol": "circle-open"}, "meta": kind}
+        fig.add_scatter(x=layers, y=m[kind]["after"]["median"], name=f"{kind}, clipped", **circles)
+    fig.update_xaxes(title="layer").update_yaxes(title="‖∂L/∂W‖ of the layer's weights", type="log")
     return fig.update_layout(height=480)  # for its legend
 
 
@@ -122,10 +113,11 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
         assert 0.07 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.14
 
 
-def claim_nor_does_it_for_adam(m):
-    """Adam, which makes up for small gradients, gets further with some networks and not with others: at the best of its
-    rates the median is {accuracy.vanishing_adam_free:.2f} without clipping, and {accuracy.vanishing_adam_clipped:.2f}
-    with it."""
+def claim_by_adam_some_networks_begin_to_learn_either_way(m):
+    """Adam, which makes up for small gradients, has some networks begin to learn in this time and others not, clipped or
+    not: at the best of five rates three networks reach from {accuracy.vanishing_adam_free.lo:.2f} to
+    {accuracy.vanishing_adam_free.hi:.2f} without clipping, and from {accuracy.vanishing_adam_clipped.lo:.2f} to
+    {accuracy.vanishing_adam_clipped.hi:.2f} with it."""
     for arm in ARMS:
         reached = m["accuracy"][f"vanishing_adam_{arm}"]
         assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.7

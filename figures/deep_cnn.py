@@ -38,18 +38,24 @@ LR = 0.1  # SGD's rate in the lower panel
 BLOCKS, CHANNELS = 15, 8
 LAYERS = 2 * BLOCKS + 1  # convolutions
 IMAGES = 64  # for the gradient before training
+TOLERANCE = {"residual.first_moved": 0.3, "residual.test_accuracy": 0.05}
+WIDER = {
+    "plain.unmoved": (2.0, "a count of layers at the edge of rounding"),
+    "plain.first_over_last": (100.0, "29 factors that vary from net to net"),
+    "residual.first_moved": (4.0, "trained filters"),
+}
 
 
 class Net(nn.Module):
-    """Convolutions on (n, 64) digits, with `skip` 0 or 1 times the block's input added to its output."""
+    """Convolutions on (n, 64) digits: "plain" ones, "he" with He's weights, or "residual" ones with skips."""
 
-    def __init__(self, skip: int, seed: int, he: bool = False) -> None:
+    def __init__(self, kind: str, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)  # PyTorch's own initialisation takes no generator
-        self.skip = skip
+        self.skip = 1 if kind == "residual" else 0
         sizes = [1] + [CHANNELS] * (LAYERS - 1)
         self.convs = nn.ModuleList(nn.Conv2d(size, CHANNELS, 3, padding=1) for size in sizes)
-        for conv in self.convs if he else []:
+        for conv in self.convs if kind == "he" else []:
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             nn.init.zeros_(conv.bias)
         self.out = nn.Linear(64 * CHANNELS, 10)
@@ -74,37 +80,41 @@ def untrained(net: Net, by: str) -> list[float]:
     return gradients.norms_of_gradients(loss, net.filters() if by == "filters" else outputs)
 
 
+def trained(kind: str, seeds: list[int]) -> tuple[dict, list[list[float]]]:
+    """What the sweep finds, and how far each layer's filters move by SGD at LR: (networks, layers)."""
+    x_train, y_train, *test = digits()
+    nets: list[Net] = []  # in the order of the sweep, the rates of SGD first
+
+    def build(s: int) -> Net:
+        nets.append(Net(kind, s))
+        return nets[-1]
+
+    swept = sweep(build, (x_train[:SEEN], y_train[:SEEN], *test), seeds=seeds, **SWEEP)
+    at_lr, moved = nets[SWEEP["rates"]["sgd"].index(LR) * len(seeds) :], []
+    for s, net in zip(seeds, at_lr, strict=False):
+        pairs = zip(net.filters(), Net(kind, s).filters(), strict=True)
+        moved.append([((W - before).norm() / before.norm()).item() for W, before in pairs])
+    return swept, moved
+
+
 def measure(seed: int = SEED) -> dict:
     """Gradient of each layer's filters before training; their movement and the accuracies after it."""
-    x_train, y_train, *test = digits()
-    data = (x_train[:SEEN], y_train[:SEEN], *test)
     seeds = derive_seeds(seed, REPLICAS)
     m: dict = {"layer": list(range(1, LAYERS + 1)), "theory_rate": (1 + 2 * math.cos(math.pi / 9)) / 3 / math.sqrt(6)}
-    he = band([untrained(Net(0, s, he=True), "outputs") for s in seeds])
-    m["he"] = {"rate": gradients.rate(he["median"], first=3)}
-    for kind, skip in {"plain": 0, "residual": 1}.items():
-        gradient = band([untrained(Net(skip, s), "filters") for s in seeds])
-        nets: list[Net] = []  # those of the sweep, the rates of SGD first
-
-        def build(s: int, skip: int = skip, nets: list[Net] = nets) -> Net:
-            nets.append(Net(skip, s))
-            return nets[-1]
-
-        swept = sweep(build, data, seeds=seeds[:TRAINED], **SWEEP)
-        first = SWEEP["rates"]["sgd"].index(LR) * TRAINED
-        moved = []
-        for s, net in zip(seeds, nets[first : first + TRAINED], strict=False):
-            pairs = zip(net.filters(), Net(skip, s).filters(), strict=True)
-            moved.append([((W - before).norm() / before.norm()).item() for W, before in pairs])
+    he = band([untrained(Net("he", s), "outputs") for s in seeds])["median"]
+    m["he"] = {"rate": gradients.rate(he, first=3)}
+    for kind in ("plain", "residual"):
+        gradient = band([untrained(Net(kind, s), "filters") for s in seeds])
+        swept, moved = trained(kind, seeds[:TRAINED])
         m[kind] = {
             "gradient": gradient,
             "moved": band(moved),
-            "first_moved": band([layers[0] for layers in moved])["median"],
+            "first_moved": band(moved)["median"][0],
             "test_accuracy": best(swept),
             "swept": swept,
             "first_over_last": gradients.ratio(gradient["median"][1:]),  # layer 1 has other filters
         }
-    m["plain"]["unmoved"] = sum(moved == 0 for moved in m["plain"]["moved"]["median"])
+    m["plain"]["unmoved"] = m["plain"]["moved"]["median"].count(0)
     m["plain"]["rate"] = gradients.rate(m["plain"]["gradient"]["median"], first=3)
     return m
 
@@ -113,33 +123,15 @@ def draw(m: dict) -> go.Figure:
     """Above, the gradient of each layer's filters; below, how far they moved (no mark: not at all)."""
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     for kind, role in {"plain": "vanishing", "residual": "healthy"}.items():
-        fig.add_traces(band_traces(m["layer"], m[kind]["gradient"], kind, meta=role), rows=1, cols=1)
-        fig.add_scatter(
-            x=m["layer"],
-            y=[moved if moved > 0 else None for moved in m[kind]["moved"]["median"]],
-            name=kind,
-            mode="lines+markers",
-            legendgroup=kind,
-            showlegend=False,
-            meta={"role": role},
-            row=2,
-            col=1,
-        )
+        fig.add_traces(band_traces(m["layer"], m[kind]["gradient"], kind, role), rows=1, cols=1)
+        moved = [distance if distance > 0 else None for distance in m[kind]["moved"]["median"]]
+        fig.add_scatter(x=m["layer"], y=moved, name=kind, mode="lines+markers", meta=role, row=2, col=1)
     last = m["plain"]["gradient"]["median"][-1]
-    fig.add_scatter(
-        x=m["layer"],
-        y=[last * m["theory_rate"] ** (LAYERS - layer) for layer in m["layer"]],
-        name="theory",
-        mode="lines",
-        meta={"role": "theory"},
-        row=1,
-        col=1,
-    )
+    theory = [last * m["theory_rate"] ** (LAYERS - layer) for layer in m["layer"]]
+    fig.add_scatter(x=m["layer"], y=theory, name="theory", mode="lines", meta="theory", row=1, col=1)
     fig.update_xaxes(title="convolution", row=2, col=1)
-    fig.update_yaxes(type="log", exponentformat="power")
-    fig.update_yaxes(title="‖∂L/∂W‖ at first", row=1, col=1)
-    fig.update_yaxes(title="‖W − W₀‖ / ‖W₀‖", row=2, col=1)
-    return fig
+    fig.update_yaxes(title="‖∂L/∂W‖ at first", type="log", row=1, col=1)
+    return fig.update_yaxes(title="‖W − W₀‖ / ‖W₀‖", type="log", row=2, col=1)
 
 
 def claim_the_gradient_never_reaches_the_first_filters(m):
@@ -175,11 +167,3 @@ def claim_only_the_residual_net_learns(m):
     for key in ("lo", "median", "hi"):
         assert 0.09 < m["plain"]["test_accuracy"][key] < 0.14
         assert 0.8 < m["residual"]["test_accuracy"][key] <= 1
-
-
-TOLERANCE = {"residual.first_moved": 0.3, "residual.test_accuracy": 0.05}
-WIDER = {
-    "plain.unmoved": (2.0, "a count of layers at the edge of rounding"),
-    "plain.first_over_last": (100.0, "29 factors that vary from net to net"),
-    "residual.first_moved": (4.0, "trained filters"),
-}

@@ -4,8 +4,8 @@ A ReLU whose pre-activation is negative for every image passes on no gradient at
 move: it is dead, unless the layers below it move. Here a classifier with three hidden layers and PyTorch's default
 weights takes one step of gradient descent on all 1437 training images, at growing learning rates. A unit counts as dead
 if the loss's gradient with respect to its pre-activation is exactly zero for every image. A leaky ReLU (slope 0.01
-below zero, Maas et al. 2013) has a gradient everywhere. Then both are trained by Adam and
-by gradient descent, each at five learning rates.
+below zero, Maas et al. 2013) has a gradient everywhere. Then both are trained by Adam and by gradient descent, each at
+five learning rates.
 
 Depth isn't needed for that, and it does the same without any step. Lower panel: the share of units that no training
 image activates, layer by layer, in 60 layers at initialisation. As inputs come to point the same way, each unit is on
@@ -26,10 +26,7 @@ REPLICAS = 10  # networks of each kind
 TRAINED = 3  # of them are trained after the step, at each learning rate
 WIDTH = 128  # units in each of three hidden layers
 STEPS = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]  # learning rates of the one step, the last one before training
-SWEEP = {
-    "rates": {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], "sgd": [0.003, 0.01, 0.03, 0.1, 0.3]},
-    "epochs": 10,
-}
+SWEEP = {"rates": {"adam": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], "sgd": [0.003, 0.01, 0.03, 0.1, 0.3]}, "epochs": 10}
 DEPTH = 60  # hidden layers of the network that is looked at before any step
 TENTH = 10  # the layer in between that pages cite
 
@@ -43,12 +40,16 @@ WIDER = {
 }
 
 
-def build(activation: type[nn.Module]) -> nn.Sequential:
-    """A classifier of 8 x 8 images with PyTorch's default weights."""
-    layers: list[nn.Module] = []
+def after_step(activation: type[nn.Module], seed: int, x: torch.Tensor, y: torch.Tensor, rate: float) -> nn.Sequential:
+    """A classifier of 8 x 8 images with PyTorch's default weights, after one step of gradient descent on all images."""
+    torch.manual_seed(seed)
+    layers = []
     for fan_in in (64, WIDTH, WIDTH):
         layers += [nn.Linear(fan_in, WIDTH), activation()]
-    return nn.Sequential(*layers, nn.Linear(WIDTH, 10))
+    model = nn.Sequential(*layers, nn.Linear(WIDTH, 10))
+    F.cross_entropy(model(x), y).backward()
+    torch.optim.SGD(model.parameters(), lr=rate).step()
+    return model
 
 
 def dead(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> float:
@@ -62,27 +63,16 @@ def dead(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> float:
     return torch.cat([(gradient == 0).all(0) for gradient in gradients]).double().mean().item()
 
 
-def take_step(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor, rate: float) -> None:
-    """One step of gradient descent on all images."""
-    model.zero_grad()
-    F.cross_entropy(model(x), y).backward()
-    torch.optim.SGD(model.parameters(), lr=rate).step()
-
-
 def trained(activation: type[nn.Module], seeds: list[int], data: Data) -> tuple[dict, dict]:
     """At the best of all rates after the large step: bands of the test accuracy and of the share of dead units."""
+    x, y, *_ = data
     found = []
     for optimiser, rates in SWEEP["rates"].items():
-        models = []
-        for s in seeds * len(rates):
-            torch.manual_seed(s)
-            models.append(build(activation))
-            take_step(models[-1], data[0], data[1], STEPS[-1])
-        stack, shuffle = Stack(models), torch.Generator().manual_seed(seeds[0])
-        at = [rate for rate in rates for _ in seeds]
-        run = train(stack, data, epochs=SWEEP["epochs"], lr=at, optimiser=optimiser, generator=shuffle)
-        still = [dead(model, data[0], data[1]) for model in stack.networks]
-        groups = [slice(i, i + len(seeds)) for i in range(0, len(at), len(seeds))]
+        stack = Stack([after_step(activation, s, x, y, STEPS[-1]) for _ in rates for s in seeds])
+        lr, shuffle = [rate for rate in rates for _ in seeds], torch.Generator().manual_seed(seeds[0])
+        run = train(stack, data, epochs=SWEEP["epochs"], lr=lr, optimiser=optimiser, generator=shuffle)
+        still = [dead(model, x, y) for model in stack.networks]
+        groups = [slice(i, i + len(seeds)) for i in range(0, len(lr), len(seeds))]
         found += [(band(run["test_accuracy"][group]), band(still[group])) for group in groups]
     return max(found, key=lambda bands: bands[0]["median"])
 
@@ -94,9 +84,7 @@ def silent(init: str, x: torch.Tensor, seed: int) -> list[float]:
     shares, h = [], x.double()
     for _ in range(DEPTH):
         fan_in = h.shape[1]
-        bias = (
-            2 * torch.rand(WIDTH, generator=generator, dtype=torch.float64) - 1
-        ) / fan_in**0.5  # as nn.Linear has it
+        bias = (2 * torch.rand(WIDTH, generator=generator, dtype=torch.float64) - 1) / fan_in**0.5  # as of nn.Linear
         h = h @ weight(WIDTH, fan_in, init, generator).T + (bias if init == "pytorch" else 0)  # (images, WIDTH)
         shares.append((h <= 0).all(0).double().mean().item())
         h = h.relu()
@@ -105,29 +93,20 @@ def silent(init: str, x: torch.Tensor, seed: int) -> list[float]:
 
 def measure(seed: int = SEED) -> dict:
     """Share of dead units after one step, what training makes of the network then, and the share by depth before."""
-    data = digits()
-    x, y = data[0], data[1]
+    x, y, *_ = data = digits()
+    seeds = derive_seeds(seed, REPLICAS)
     m = {"steps": STEPS, "share": {}, "dead": {}, "accuracy": {}, "born": {}}
     for name, activation in ACTIVATIONS.items():
-        shares = []
-        for s in derive_seeds(seed, REPLICAS):
-            shares.append([])
-            for rate in [0.0, *STEPS]:
-                torch.manual_seed(s)
-                model = build(activation)
-                take_step(model, x, y, rate)
-                shares[-1].append(dead(model, x, y))
+        shares = [[dead(after_step(activation, s, x, y, rate), x, y) for rate in [0.0, *STEPS]] for s in seeds]
         m["share"][name] = band([share[1:] for share in shares])
         m["dead"][name] = m["share"][name]["median"][-1]
-        m["accuracy"][name], still = trained(activation, derive_seeds(seed, REPLICAS)[:TRAINED], data)
+        m["accuracy"][name], still = trained(activation, seeds[:TRAINED], data)
         if name == "relu":
-            m["dead_at_init"] = band([share[0] for share in shares])["median"]
-            m["dead_after_training"] = still
+            m["dead_at_init"], m["dead_after_training"] = band(shares)["median"][0], still
     for init in INITS:
-        born = band([silent(init, x, s) for s in derive_seeds(seed, REPLICAS)])
-        m["born"][init] = {"by_layer": born} | {
-            f"layer_{layer}": born["median"][layer - 1] for layer in (1, TENTH, DEPTH)
-        }
+        born = band([silent(init, x, s) for s in seeds])
+        m["born"][init] = {f"layer_{layer}": born["median"][layer - 1] for layer in (1, TENTH, DEPTH)}
+        m["born"][init]["by_layer"] = born
     return m
 
 
@@ -136,8 +115,8 @@ def draw(m: dict) -> go.Figure:
     fig.add_traces(band_traces(m["steps"], m["share"]["relu"], "ReLU", "vanishing"), rows=1, cols=1)
     fig.add_traces(band_traces(m["steps"], m["share"]["leaky"], "leaky ReLU", "healthy"), rows=1, cols=1)
     for init, name in INITS.items():
-        traces = band_traces(list(range(1, DEPTH + 1)), m["born"][init]["by_layer"], f"ReLU, {name}")
-        fig.add_traces(traces, rows=2, cols=1)
+        by_layer = m["born"][init]["by_layer"]
+        fig.add_traces(band_traces(range(1, DEPTH + 1), by_layer, f"ReLU, {name}"), rows=2, cols=1)
     fig.update_xaxes(title="learning rate of the one step", type="log", tickvals=m["steps"], row=1, col=1)
     fig.update_xaxes(title="layer, before any step", row=2, col=1)
     fig.update_yaxes(title="units without any gradient<br>w.r.t. their pre-activation", tickformat=".0%", row=1, col=1)
@@ -180,13 +159,11 @@ def claim_depth_makes_dead_units_too(m):
     {born.he.layer_10:.0%} and the last {born.he.layer_60:.0%}; with PyTorch's default weights and biases it is
     {born.pytorch.layer_1:.0%}, {born.pytorch.layer_10:.0%} and {born.pytorch.layer_60:.0%}."""
     he, pytorch = m["born"]["he"], m["born"]["pytorch"]
-    assert 0 <= he["layer_1"] < 0.02
-    assert 0 <= pytorch["layer_1"] < 0.02
     assert 0.09 < he["layer_10"] < 0.22
     assert 0.28 < he["layer_60"] < 0.5
     assert 0.4 < pytorch["layer_10"] < 0.62
     assert 0.4 < pytorch["layer_60"] < 0.6
     for born in (he, pytorch):
-        assert born["layer_1"] == born["by_layer"]["median"][0]
-        assert born["layer_60"] == born["by_layer"]["median"][-1]
-        assert born["layer_10"] == born["by_layer"]["median"][TENTH - 1]
+        assert 0 <= born["layer_1"] < 0.02
+        for layer in (1, TENTH, DEPTH):
+            assert born[f"layer_{layer}"] == born["by_layer"]["median"][layer - 1]

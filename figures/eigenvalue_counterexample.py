@@ -31,9 +31,7 @@ BESIDE = 1e-6  # distance from the unstable fixed point
 STEPS = 100  # steps of the random network
 HIDDEN = 100  # units of the random network
 RHO = 0.95  # its spectral radius
-
-
-W2 = torch.tensor([[8.0, 8.0], [-8.0, -8.0]], dtype=torch.float64)
+W2 = torch.tensor([[8.0, 8.0], [-8.0, -8.0]], dtype=torch.float64)  # the 2 x 2 network's
 
 
 def step_back(with_tanh: bool, steps: int = DOUBLINGS, offset: float = 0.0) -> list[float]:
@@ -50,36 +48,26 @@ def step_back(with_tanh: bool, steps: int = DOUBLINGS, offset: float = 0.0) -> l
 def chaotic(seed: int) -> tuple[list[list[float]], list[float]]:
     """From STARTS states, the gradient's norms 0 to STEPS steps back, and its factor per step over LONG steps."""
     b = torch.tensor(CHAOTIC_BIAS, dtype=torch.float64)
-    x = torch.randn(STARTS, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)  # (starts, 2)
-    for _ in range(SETTLING):
-        x = torch.tanh(x) @ W2.T + b
-    states = [x.requires_grad_()]
-    for _ in range(LONG):
-        states.append(torch.tanh(states[-1]) @ W2.T + b)
-    gradients = torch.autograd.grad(states[-1][:, 0].sum(), states)
+    x = [torch.randn(STARTS, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()]
+    for _ in range(SETTLING + LONG):
+        x.append(torch.tanh(x[-1]) @ W2.T + b)  # (starts, 2)
+    gradients = torch.autograd.grad(x[-1][:, 0].sum(), x[SETTLING:])
     norms = torch.stack([g.norm(dim=1) for g in gradients]).flip(0)  # (steps back, starts)
     return norms[: STEPS + 1].T.tolist(), (norms[-1] ** (1 / LONG)).tolist()
 
 
 def largest_growth(weights: torch.Tensor) -> list[float]:
     """||W^k|| for k = 0 to STEPS: the most that k steps of a linear RNN can do to a gradient's norm."""
-    power, norms = torch.eye(HIDDEN, dtype=torch.float64), []
-    for _ in range(STEPS + 1):
-        norms.append(float(torch.linalg.matrix_norm(power, 2)))
-        power = power @ weights  # (hidden, hidden)
-    return norms
+    powers = torch.stack([torch.linalg.matrix_power(weights, k) for k in range(STEPS + 1)])
+    return torch.linalg.matrix_norm(powers, 2).tolist()
 
 
 def measure(seed: int = SEED) -> dict:
     """The 2 x 2 network's gradients, and what random matrices can do to a gradient."""
-    growth, singular = [], []
+    growth = []
     for s in derive_seeds(seed, REPLICAS):
-        generator = torch.Generator().manual_seed(s)
-        W = torch.randn(HIDDEN, HIDDEN, generator=generator, dtype=torch.float64)
-        orthogonal = torch.linalg.qr(W)[0]
-        W *= RHO / torch.linalg.eigvals(W).abs().max()
-        growth.append(largest_growth(W))
-        singular.append(float(torch.linalg.matrix_norm(W, 2)))
+        W = torch.randn(HIDDEN, HIDDEN, generator=torch.Generator().manual_seed(s), dtype=torch.float64)
+        growth.append(largest_growth(W * (RHO / torch.linalg.eigvals(W).abs().max())))
     with_tanh = step_back(with_tanh=True)
     curves, rates = chaotic(seed)
     return {
@@ -90,8 +78,8 @@ def measure(seed: int = SEED) -> dict:
         "without_tanh": step_back(with_tanh=False),
         "per_step": (with_tanh[-1] / with_tanh[1]) ** (1 / (DOUBLINGS - 1)),
         "random": band(growth),
-        "orthogonal": largest_growth(RHO * orthogonal),
-        "largest_singular_value": band(singular),
+        "orthogonal": largest_growth(RHO * torch.linalg.qr(W)[0]),
+        "largest_singular_value": band([curve[1] for curve in growth]),  # ||W||
         "peak": median(max(curve) for curve in growth),
         "steps_above_one": median(sum(norm > 1 for norm in curve) for curve in growth),
     }
@@ -100,23 +88,20 @@ def measure(seed: int = SEED) -> dict:
 def draw(m: dict) -> go.Figure:
     """Above the 2 x 2 network, below the large linear one."""
     fig = make_subplots(rows=2, cols=1, vertical_spacing=0.2)
+    back = list(range(STEPS + 1))
 
-    def add(row: int, y: list[float], **trace) -> None:
-        fig.add_scatter(x=list(range(len(y))), y=y, row=row, col=1, **trace)
+    def add(row: int, y: list[float], name: str, mode: str = "lines", meta: str | None = None) -> None:
+        fig.add_scatter(x=back[: len(y)], y=y, name=name, mode=mode, meta=meta, row=row, col=1)
 
-    for trace in band_traces(list(range(STEPS + 1)), m["chaotic"], "eigenvalues 0, tanh, chaotic", "exploding"):
-        fig.add_trace(trace, row=1, col=1)
-    add(1, m["with_tanh"], name="at the unstable fixed point", mode="markers")
-    add(1, m["without_tanh"][:2], name="eigenvalues 0, linear (then 0)", mode="lines+markers", meta="vanishing")
-    for trace in band_traces(list(range(STEPS + 1)), m["random"], "Gaussian, radius 0.95"):
-        fig.add_trace(trace, row=2, col=1)
-    add(2, m["orthogonal"], name="orthogonal, radius 0.95", mode="lines")
-    add(2, [RHO**k for k in range(STEPS + 1)], name="theory", mode="lines", meta="theory")
-    fig.update_xaxes(title="steps back")
-    fig.update_yaxes(type="log", exponentformat="power")
+    fig.add_traces(band_traces(back, m["chaotic"], "eigenvalues 0, tanh, chaotic", "exploding"), rows=1, cols=1)
+    add(1, m["with_tanh"], "at the unstable fixed point", "markers")
+    add(1, m["without_tanh"][:2], "eigenvalues 0, linear (then 0)", "lines+markers", "vanishing")
+    fig.add_traces(band_traces(back, m["random"], "Gaussian, radius 0.95"), rows=2, cols=1)
+    add(2, m["orthogonal"], "orthogonal, radius 0.95")
+    add(2, [RHO**k for k in back], "theory", meta="theory")
+    fig.update_xaxes(title="steps back").update_yaxes(type="log")
     fig.update_yaxes(title="‖∂L/∂x‖", row=1, col=1)
-    fig.update_yaxes(title="largest ‖∂L/∂h‖", dtick=1, row=2, col=1)
-    return fig
+    return fig.update_yaxes(title="largest ‖∂L/∂h‖", dtick=1, row=2, col=1)
 
 
 def claim_chaos_explodes_though_every_eigenvalue_is_zero(m):

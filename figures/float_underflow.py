@@ -1,10 +1,9 @@
 """In float32 a weight stops moving {first_lost.float32} links of 1/4 below the loss, its gradient still above zero.
 
-A chain of sigmoids, each held at its steepest point, hands down exactly 0.25 per link, and a power of two
-has no rounding error of its own. So what ends the chain is the number format: 0.25**n is stored down to the
-smallest subnormal number, but taken from a weight of 1 it counts only above a quarter of the machine
-epsilon. Loss scaling multiplies the whole chain by a power of two, which moves float16's range, and its
-epsilon not at all.
+A chain of sigmoids, each held at its steepest point, hands down exactly 0.25 per link, and a power of two has no
+rounding error of its own. So what ends the chain is the number format: 0.25**n is stored down to the smallest subnormal
+number, but taken from a weight of 1 it counts only above a quarter of the machine epsilon. Loss scaling multiplies the
+whole chain by a power of two, which moves float16's range, and its epsilon not at all.
 Micikevicius et al. 2018 (arXiv 1710.03740), section 3 (loss scaling and float32 master weights).
 """
 
@@ -16,12 +15,7 @@ import torch
 SEED = 0  # unused: nothing here is random
 LINKS = 600  # in the chain; more than any type survives
 LOSS_SCALE = 2.0**15  # the largest power of two that float16 holds
-TYPES = {
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float32": torch.float32,
-    "float64": torch.float64,
-}
+TYPES = {name: getattr(torch, name) for name in ("bfloat16", "float16", "float32", "float64")}
 
 
 def gradients(dtype: torch.dtype, scale: float = 1.0) -> torch.Tensor:
@@ -29,8 +23,7 @@ def gradients(dtype: torch.dtype, scale: float = 1.0) -> torch.Tensor:
     h = [torch.zeros((), dtype=dtype, requires_grad=True)]
     for _ in range(LINKS):
         h.append(torch.sigmoid(h[-1]) - 0.5)  # back to z = 0, where the slope is 0.25
-    seed_of_backward = torch.tensor(scale, dtype=dtype)
-    return torch.stack(torch.autograd.grad(h[-1], h, seed_of_backward)[::-1])  # (LINKS + 1,)
+    return torch.stack(torch.autograd.grad(h[-1], h, torch.tensor(scale, dtype=dtype))[::-1])  # (LINKS + 1,)
 
 
 def measure(seed: int = SEED) -> dict:
@@ -39,8 +32,7 @@ def measure(seed: int = SEED) -> dict:
     for name, dtype in TYPES.items():
         g = gradients(dtype)
         weight = torch.ones((), dtype=dtype)
-        lost = weight - g == weight  # one step of gradient descent with learning rate 1
-        m["first_lost"][name] = int(lost.nonzero()[0])
+        m["first_lost"][name] = int((weight - g == weight).nonzero()[0])  # one step at learning rate 1
         m["last_normal"][name] = int((g >= torch.finfo(dtype).tiny).nonzero()[-1])
         m["last_nonzero"][name] = int(g.nonzero()[-1])
     m["last_nonzero_scaled"] = int(gradients(torch.float16, LOSS_SCALE).nonzero()[-1])
@@ -49,24 +41,17 @@ def measure(seed: int = SEED) -> dict:
 
 def draw(m: dict) -> go.Figure:
     fig = go.Figure()
-    for key, name, symbol in [
-        ("first_lost", "update of a weight of 1 lost", "x"),
-        ("last_normal", "gradient still at full precision", "circle-open"),
-        ("last_nonzero", "gradient still above zero", "circle"),
+    for name, links, symbol in [
+        ("update of a weight of 1 lost", m["first_lost"], "x"),
+        ("gradient still at full precision", m["last_normal"], "circle-open"),
+        ("gradient still above zero", m["last_nonzero"], "circle"),
+        ("above zero with loss scale 2<sup>15</sup>", {"float16": m["last_nonzero_scaled"]}, "diamond"),
     ]:
-        x, y = list(m[key].values()), list(m[key])
-        fig.add_scatter(x=x, y=y, name=name, mode="markers", marker={"symbol": symbol, "size": 12})
-    fig.add_scatter(
-        x=[m["last_nonzero_scaled"]],
-        y=["float16"],
-        name="above zero with loss scale 2<sup>15</sup>",
-        mode="markers",
-        marker={"symbol": "diamond", "size": 12},
-    )
+        marker = {"symbol": symbol, "size": 12}
+        fig.add_scatter(x=list(links.values()), y=list(links), name=name, mode="markers", marker=marker)
     fig.update_xaxes(title="links n between loss and weight, gradient 0.25<sup>n</sup>", type="log")
     fig.update_xaxes(tickvals=[5, 10, 20, 50, 100, 200, 500])
-    fig.update_yaxes(title="number format of the backward pass", autorange="reversed")
-    return fig
+    return fig.update_yaxes(title="number format of the backward pass", autorange="reversed")
 
 
 def claim_underflow_is_late(m):

@@ -21,18 +21,16 @@ REPLICAS = 11  # networks behind each band
 STEPS = 100  # time steps, so 99 steps back
 HIDDEN = 64  # units
 BATCH = 16  # sequences of one standard normal number per step
-NETS = {  # name: kind and bias on the update gate (None: PyTorch's default)
-    "rnn": (nn.RNN, None),
-    "lstm": (nn.LSTM, None),
-    "gru": (nn.GRU, None),
-    "gru_1": (nn.GRU, 1.0),
-    "gru_3": (nn.GRU, 3.0),
-    "gru_5": (nn.GRU, 5.0),
-}
+GATES = {bias: 1 / (1 + math.exp(-bias)) for bias in (1, 3, 5)}  # sigmoid(bias), of the update gate
+NETS = {"rnn": (nn.RNN, None), "lstm": (nn.LSTM, None), "gru": (nn.GRU, None)}  # None: PyTorch's default bias
+NETS |= {f"gru_{bias}": (nn.GRU, bias) for bias in GATES}
 
 
-def gradients_back(kind: type[nn.RNNBase], bias: float | None, seed: int) -> list[float]:
-    """Norms of the gradient with respect to the inputs, 0 to STEPS - 1 steps back, relative to the last input's."""
+def gradients_back(kind: type[nn.RNNBase], bias: float | None, seed: int) -> dict:
+    """Norms of dL/dx, the gradient with respect to the inputs, 0 to STEPS - 1 steps back, relative to the last input's.
+
+    The rate is the factor on the norm per step back.
+    """
     torch.manual_seed(seed)  # nn.RNN and its kin draw their weights from the global generator
     net = kind(1, HIDDEN).double()
     if bias is not None:
@@ -41,39 +39,26 @@ def gradients_back(kind: type[nn.RNNBase], bias: float | None, seed: int) -> lis
             net.bias_hh_l0[HIDDEN : 2 * HIDDEN] = 0
     x = [torch.randn(BATCH, 1, dtype=torch.float64, requires_grad=True) for _ in range(STEPS)]
     h = net(torch.stack(x))[0]  # (T, batch, hidden)
-    loss = (h[-1] * torch.randn(BATCH, HIDDEN, dtype=torch.float64)).sum()
-    norms = norms_of_gradients(loss, x)[::-1]
-    return [norm / norms[0] for norm in norms]
+    v = torch.randn(BATCH, HIDDEN, dtype=torch.float64)
+    norms = norms_of_gradients((h[-1] * v).sum(), x)[::-1]
+    return {"gradient": [norm / norms[0] for norm in norms], "rate": (norms[-1] / norms[0]) ** (1 / (STEPS - 1))}
 
 
 def measure(seed: int = SEED) -> dict:
     """Each network's gradients, their rate per step and what is left of them after 99 steps."""
-    m = {}
-    for name, (kind, bias) in NETS.items():
-        curves = [gradients_back(kind, bias, s) for s in derive_seeds(seed, REPLICAS)]
-        gradient = band(curves)
-        rates = [curve[-1] ** (1 / (STEPS - 1)) for curve in curves]
-        m[name] = {"gradient": gradient, "rate": band(rates), "left": gradient["median"][-1]}
-    return m
+    m = {name: band([gradients_back(*net, s) for s in derive_seeds(seed, REPLICAS)]) for name, net in NETS.items()}
+    return {name: bands | {"left": bands["gradient"]["median"][-1]} for name, bands in m.items()}
 
 
 def draw(m: dict) -> go.Figure:
-    """Gradients over steps back; dashed, what the direct path alone would carry."""
-    fig = go.Figure()
-    back = list(range(STEPS))
+    fig, back = go.Figure(), list(range(STEPS))
     roles = {"rnn": "vanishing", "gru_5": "healthy"}
     for name in NETS:
-        kind, _, bias = name.partition("_")
-        label = f"{kind.upper()}, bias {bias}" if bias else kind.upper()
+        label = name.upper().replace("_", ", bias ")
         fig.add_traces(band_traces(back, m[name]["gradient"], label, meta=roles.get(name)))
-    for b in (1, 3, 5):
-        gate = 1 / (1 + math.exp(-b))
-        fig.add_scatter(
-            x=back, y=[gate**k for k in back], name="σ(bias)ᵏ", mode="lines", meta="theory", showlegend=b == 1
-        )
-    fig.update_xaxes(title="steps back")
-    fig.update_yaxes(title="‖∂L/∂x‖, relative to the last input's", type="log", exponentformat="power")
-    return fig
+    for gate in GATES.values():
+        fig.add_scatter(x=back, y=[gate**k for k in back], name="σ(bias)ᵏ", mode="lines", meta="theory")
+    return fig.update_xaxes(title="steps back").update_yaxes(title="‖∂L/∂x‖, relative to the last input's", type="log")
 
 
 def claim_default_is_no_better_than_an_rnn(m):
@@ -89,9 +74,8 @@ def claim_bias_sets_the_rate(m):
     from 3 on within 1.5% of the gate itself, sigmoid(bias)."""
     assert 0.75 < m["gru_1"]["rate"]["lo"] <= m["gru_1"]["rate"]["median"] <= m["gru_1"]["rate"]["hi"] < 0.85
     for b in (3, 5):
-        gate = 1 / (1 + math.exp(-b))
         for key, bound in {"median": 0.015, "lo": 0.03, "hi": 0.03}.items():
-            assert abs(m[f"gru_{b}"]["rate"][key] / gate - 1) < bound
+            assert abs(m[f"gru_{b}"]["rate"][key] / GATES[b] - 1) < bound
 
 
 def claim_does_not_explode(m):

@@ -31,6 +31,12 @@ BLOCKS = 54  # as in ResNet-110
 WIDTH = 32
 IMAGES = 64  # digits over which the gradient is taken
 SHORT = 10  # branches
+TOLERANCE = {"trained.mean": 0.2, "trained.short": 0.01}
+KINDS = {  # scale of the branches; whether a norm stands before each; their weights relative to the skips, in theory
+    "unscaled": (1.0, False, [1.0] * BLOCKS),
+    "scaled": (1 / math.sqrt(BLOCKS), False, [1 / BLOCKS] * BLOCKS),
+    "norm": (1.0, True, [1 / block for block in range(1, BLOCKS + 1)]),  # the norm divides by a growing stream
+}
 
 
 class Net(nn.Module):
@@ -39,17 +45,16 @@ class Net(nn.Module):
     def __init__(self, seed: int, scale: float, norm: bool) -> None:
         super().__init__()
         self.g = torch.Generator().manual_seed(seed)
-        self.scale, self.norm = scale, norm
+        self.scale, self.norm = scale, nn.LayerNorm(WIDTH, elementwise_affine=False) if norm else nn.Identity()
         sizes = [(WIDTH, 64), (10, WIDTH)] + [(WIDTH, WIDTH)] * (2 * BLOCKS)
         self.first, self.last, *inner = (nn.Parameter(weight(*s, "lecun", self.g, torch.float32)) for s in sizes)
         self.w1, self.w2 = nn.ParameterList(inner[:BLOCKS]), nn.ParameterList(inner[BLOCKS:])
 
     def branch(self, block: int, h: Tensor) -> Tensor:
-        h = F.layer_norm(h, (WIDTH,)) if self.norm else h
-        return self.scale * math.sqrt(2) * torch.relu(h @ self.w1[block].T) @ self.w2[block].T
+        return self.scale * math.sqrt(2) * torch.relu(self.norm(h) @ self.w1[block].T) @ self.w2[block].T
 
     def head(self, h: Tensor) -> Tensor:
-        return (F.layer_norm(h, (WIDTH,)) if self.norm else h) @ self.last.T
+        return self.norm(h) @ self.last.T
 
     def forward(self, x: Tensor) -> Tensor:
         h = x @ self.first.T
@@ -60,14 +65,14 @@ class Net(nn.Module):
 
 def by_length(net: Net, x: Tensor, y: Tensor) -> list[float]:
     """Shares of the squared gradient at the first block that came through 0, 1, ... BLOCKS branches."""
-    h, inputs, branches = (x @ net.first.T).detach(), [], []
+    h, steps = (x @ net.first.T).detach(), []
     for block in range(BLOCKS):
-        inputs.append(h.requires_grad_())
-        branches.append(net.branch(block, h))
-        h = (h + branches[-1]).detach()
+        f = net.branch(block, h.requires_grad_())
+        steps.append((h, f))
+        h = (h + f).detach()
     G = torch.zeros(BLOCKS + 1, *h.shape)  # (branches passed, images, width)
     (G[0],) = torch.autograd.grad(F.cross_entropy(net.head(h.requires_grad_()), y), h)
-    for h, f in zip(reversed(inputs), reversed(branches), strict=True):
+    for h, f in reversed(steps):
         (through,) = torch.autograd.grad(f, h, G[:-1].clone(), is_grads_batched=True)
         G[1:] += through
     squares = G.flatten(1).pow(2).sum(1)
@@ -75,7 +80,7 @@ def by_length(net: Net, x: Tensor, y: Tensor) -> list[float]:
 
 
 def binomial(branch_weights: list[float]) -> list[float]:
-    """The shares in theory: each block's branch has a weight relative to its skip, and squares add up."""
+    """The shares in theory, of branches that weigh so much relative to their skips: squares add up."""
     shares = [1.0] + [0.0] * BLOCKS
     for w in branch_weights:
         shares = [(beside + w * through) / (1 + w) for beside, through in zip(shares, [0.0, *shares], strict=False)]
@@ -86,48 +91,32 @@ def measure(seed: int = SEED) -> dict:
     """The shares by length of three kinds of network at initialisation, and of one after training."""
     data = experiments.digits()
     x, y = data[0][:IMAGES], data[1][:IMAGES]
-    kinds = {"unscaled": (1.0, False), "scaled": (1 / math.sqrt(BLOCKS), False), "norm": (1.0, True)}
     seeds = derive_seeds(seed, REPLICAS)
-    shares = {kind: [by_length(Net(s, *how), x, y) for s in seeds] for kind, how in kinds.items()}
+    shares = {kind: [by_length(Net(s, *how), x, y) for s in seeds] for kind, (*how, _) in KINDS.items()}
     shares["trained"], accuracies = [], []
     for s in seeds[:TRAINED]:
-        net = Net(s, *kinds["norm"])
+        net = Net(s, 1.0, norm=True)
         accuracies.append(experiments.train(net, data, epochs=EPOCHS, lr=1e-3, generator=net.g)["test_accuracy"])
         shares["trained"].append(by_length(net, x, y))
     m: dict = {"length": list(range(BLOCKS + 1)), "accuracies": accuracies}
     m["short_paths"] = sum(math.comb(BLOCKS, k) for k in range(SHORT + 1)) / 2**BLOCKS
     for kind, runs in shares.items():
-        mean = band([sum(k * share for k, share in enumerate(run)) for run in runs])["median"]
-        m[kind] = {"share": band(runs), "mean": mean}
+        means = [sum(k * share for k, share in enumerate(run)) for run in runs]
+        m[kind] = {"share": band(runs), "mean": band(means)["median"]}
     for kind in ("norm", "trained"):
         m[kind]["short"] = band([sum(run[: SHORT + 1]) for run in shares[kind]])["median"]
-    m["theory"] = {
-        "unscaled": binomial([1.0] * BLOCKS),
-        "scaled": binomial([1 / BLOCKS] * BLOCKS),
-        "norm": binomial([1 / block for block in range(1, BLOCKS + 1)]),  # the norm divides by a growing stream
-    }
-    return m
+    return m | {"theory": {kind: binomial(weights) for kind, (*_, weights) in KINDS.items()}}
 
 
 def draw(m: dict) -> go.Figure:
-    """What share of the gradient came through paths of each length."""
     names = {"unscaled": "unscaled", "scaled": "branch / √54", "norm": "norm", "trained": "norm, trained"}
     fig = go.Figure()
     for kind, name in names.items():
         fig.add_traces(band_traces(m["length"], m[kind]["share"], name))
-    for kind, shares in m["theory"].items():
-        fig.add_scatter(
-            x=m["length"],
-            y=shares,
-            name="theory",
-            mode="lines",
-            legendgroup="theory",
-            showlegend=kind == "norm",
-            meta={"role": "theory"},
-        )
+    for shares in m["theory"].values():
+        fig.add_scatter(x=m["length"], y=shares, name="theory", mode="lines", meta="theory")
     fig.update_xaxes(title="branches on the path, of 54")
-    fig.update_yaxes(title="share of ‖∂L/∂h‖² at the first block", rangemode="tozero")
-    return fig
+    return fig.update_yaxes(title="share of ‖∂L/∂h‖² at the first block", rangemode="tozero")
 
 
 def claim_unscaled_branches_use_long_paths(m):
@@ -149,6 +138,3 @@ def claim_a_norm_makes_paths_short(m):
     assert 0.98 < m["norm"]["short"] < 1
     assert 0.98 < m["trained"]["short"] < 1
     assert all(accuracy > 0.8 for accuracy in m["accuracies"])
-
-
-TOLERANCE = {"trained.mean": 0.2, "trained.short": 0.01}

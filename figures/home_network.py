@@ -58,33 +58,29 @@ def measure(seed: int = SEED) -> dict:
 def draw(m: dict) -> go.Figure:
     """A column of dots for each layer; colour and size say how much of the gradient reaches the unit."""
     fig = go.Figure()
-    rows = {"plain": UNITS + 2, "skips": 0}  # the height of each network's lowest dot
-    for name, lowest in rows.items():
+    lowest = {"plain": UNITS + 2, "skips": 0}  # the height of each network's lowest dot
+    for name, height in lowest.items():
         shares = [share for layer in m["units"][name] for share in layer]
+        powers = [math.log10(share) for share in shares]
+        sizes = [min(9, max(2.5, 8.5 + 0.5 * power)) for power in powers]
         fig.add_scatter(
             x=[layer + 1 for layer in range(LAYERS) for _ in range(UNITS)],
-            y=[lowest + unit for _ in range(LAYERS) for unit in range(UNITS)],
+            y=[height + unit for _ in range(LAYERS) for unit in range(UNITS)],
             name=name,
             mode="markers",
-            marker={
-                "color": [math.log10(share) for share in shares],
-                "size": [min(9, max(2.5, 8.5 + 0.5 * math.log10(share))) for share in shares],
-                "opacity": 1,
-                "coloraxis": "coloraxis",
-            },
+            marker={"color": powers, "size": sizes, "opacity": 1, "coloraxis": "coloraxis"},
             text=[f"{share:.1e}" for share in shares],
             hovertemplate="layer %{x}: %{text} of the last layer's gradient<extra></extra>",
             showlegend=False,
         )
-    middle = [lowest + (UNITS - 1) / 2 for lowest in rows.values()]
+    middle = [height + (UNITS - 1) / 2 for height in lowest.values()]
     fig.update_xaxes(title="layer, from the image (left) to the loss (right)", tickvals=[1, 5, 10, 15, 20])
     fig.update_yaxes(tickvals=middle, ticktext=["plain", "with skips"], tickangle=-90)
     fig.update_xaxes(showgrid=False, zeroline=False).update_yaxes(showgrid=False, zeroline=False)
-    fig.update_layout(coloraxis={"cmin": -12, "cmax": 0, "colorbar": {"orientation": "h", "thickness": 12}})
-    fig.update_coloraxes(colorbar={"tickvals": [-12, -9, -6, -3, 0], "y": 1.02, "yanchor": "bottom"})
-    fig.update_coloraxes(colorbar_ticktext=["10⁻¹²", "10⁻⁹", "10⁻⁶", "10⁻³", "1"])
-    fig.update_coloraxes(colorbar_title={"text": "unit's |∂L/∂z| over the last layer's", "side": "top"})
-    return fig
+    bar = {"orientation": "h", "thickness": 12, "y": 1.02, "yanchor": "bottom"}
+    bar |= {"tickvals": [-12, -9, -6, -3, 0], "ticktext": ["10⁻¹²", "10⁻⁹", "10⁻⁶", "10⁻³", "1"]}
+    bar["title"] = {"text": "unit's |∂L/∂z| over the last layer's", "side": "top"}
+    return fig.update_coloraxes(cmin=-12, cmax=0, colorbar=bar)
 
 
 def claim_the_plain_network_loses_the_gradient(m):

@@ -2,26 +2,20 @@
 
 Classifiers of 8 x 8 digits with 30 hidden layers of 64 units, 5 epochs in batches of 64, guessing scores 0.10. Each is
 trained by Adam and by gradient descent at five learning rates; a bar shows the best of the ten, the dots all of them.
-Each line is one way to build and initialise such a network:
-
-    sigmoid, ReLU          PyTorch's default weights, variance 1 / (3 fan_in)
-    Xavier, He             variance 1 / fan_in (Glorot & Bengio 2010) and 2 / fan_in (He et al. 2015), biases zero
-    critical               sigmoid with variance 103 / fan_in, at which its gradient neither vanishes nor explodes
-    orthogonal             tanh with orthogonal weights (Saxe et al. 2013)
-    + LN, + BN             layer or batch normalisation before the activation
-    residual               h + W phi(h) / sqrt(30), PyTorch's default weights
+PyTorch's default weights have variance 1 / (3 fan_in); with all others biases start at zero.
 
 An exploding gradient is no dead end: ReLU with batch normalisation needs another learning rate. By Adam, why it does
 isn't the gradient's size: with a backward pass that divides by 1.211 at each layer Adam gets as far.
 """
 
 import math
+from functools import partial
 
 import plotly.graph_objects as go
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from vgdocs.experiments import band, best, derive_seeds, digits, sweep
+from vgdocs.experiments import band, bars, best, derive_seeds, digits, sweep
 from vgdocs.gradients import norms_of_gradients, rate
 from vgdocs.theory import batchnorm_relu_rate
 
@@ -35,78 +29,65 @@ SWEEP = {
     "batch_size": 64,
 }
 
-KINDS = {  # name, activation, init, norm
-    "sigmoid": ("sigmoid, PyTorch default", nn.Sigmoid, None, None),
-    "sigmoid_xavier": ("sigmoid, Xavier", nn.Sigmoid, "xavier", None),
-    "sigmoid_ln": ("sigmoid, Xavier + LN", nn.Sigmoid, "xavier", nn.LayerNorm),
-    "relu": ("ReLU, PyTorch default", nn.ReLU, None, None),
-    "relu_xavier": ("ReLU, Xavier", nn.ReLU, "xavier", None),
-    "sigmoid_critical": ("sigmoid, critical", nn.Sigmoid, "critical", None),
-    "relu_bn": ("ReLU, He + BN", nn.ReLU, "he", nn.BatchNorm1d),
-    "relu_he": ("ReLU, He", nn.ReLU, "he", None),
-    "sigmoid_bn": ("sigmoid, Xavier + BN", nn.Sigmoid, "xavier", nn.BatchNorm1d),
-    "tanh_orthogonal": ("tanh, orthogonal", nn.Tanh, "orthogonal", None),
+XAVIER = nn.init.xavier_normal_  # variance 1 / fan_in: Glorot & Bengio 2010
+HE = nn.init.kaiming_normal_  # variance 2 / fan_in: He et al. 2015
+ORTHOGONAL = nn.init.orthogonal_  # Saxe et al. 2013
+CRITICAL = partial(nn.init.normal_, std=math.sqrt(103 / WIDTH))  # a sigmoid's gradient neither vanishes nor explodes
+KINDS = {  # name, activation, weights if not PyTorch's, what stands before the activation
+    "sigmoid": ("sigmoid, PyTorch default", nn.Sigmoid, None, nn.Identity),
+    "sigmoid_xavier": ("sigmoid, Xavier", nn.Sigmoid, XAVIER, nn.Identity),
+    "sigmoid_ln": ("sigmoid, Xavier + LN", nn.Sigmoid, XAVIER, nn.LayerNorm),
+    "relu": ("ReLU, PyTorch default", nn.ReLU, None, nn.Identity),
+    "relu_xavier": ("ReLU, Xavier", nn.ReLU, XAVIER, nn.Identity),
+    "sigmoid_critical": ("sigmoid, critical", nn.Sigmoid, CRITICAL, nn.Identity),
+    "relu_bn": ("ReLU, He + BN", nn.ReLU, HE, nn.BatchNorm1d),
+    "relu_he": ("ReLU, He", nn.ReLU, HE, nn.Identity),
+    "sigmoid_bn": ("sigmoid, Xavier + BN", nn.Sigmoid, XAVIER, nn.BatchNorm1d),
+    "tanh_orthogonal": ("tanh, orthogonal", nn.Tanh, ORTHOGONAL, nn.Identity),
     "sigmoid_residual": ("sigmoid, residual", nn.Sigmoid, None, "residual"),
 }
 VERDICTS = {"vanishing": (0, 0.9), "exploding": (1.1, 9), "healthy": (0.9, 1.1)}  # rates per layer at initialisation
-INITS = {
-    "xavier": nn.init.xavier_normal_,
-    "he": nn.init.kaiming_normal_,
-    "orthogonal": nn.init.orthogonal_,
-    "critical": lambda weight: nn.init.normal_(weight, std=math.sqrt(103 / WIDTH)),
-}
 # Training magnifies rounding: data scaled by 1 + 1e-6 took relu_xavier from 0.36 to 0.30, its worst from 0.31 to 0.23.
 TOLERANCE = {"accuracy": 0.2, "accuracy.relu_xavier": 0.6, "accuracy.sigmoid_critical": 0.4, "adam": 0.5}
 WIDER = {
-    "accuracy.relu_xavier": (3.2, "half-trained networks differ"),
-    "accuracy.relu_xavier.lo": (3.2, "half-trained networks differ"),
-    "accuracy.relu_xavier.hi": (3.2, "half-trained networks differ"),
+    "accuracy.relu_xavier accuracy.relu_xavier.lo accuracy.relu_xavier.hi": (3.2, "half-trained networks differ"),
     "accuracy.sigmoid_critical": (2.0, "half-trained networks differ"),
-    "accuracy.sigmoid_critical.lo": (2.0, "half-trained networks differ"),
-    "accuracy.sigmoid_critical.hi": (2.0, "half-trained networks differ"),
-    "adam.bn_slow": (2.5, "where little is learnt, chance decides"),
-    "adam.level_slow": (2.5, "where little is learnt, chance decides"),
+    "accuracy.sigmoid_critical.lo accuracy.sigmoid_critical.hi": (2.0, "half-trained networks differ"),
+    "adam.bn_slow adam.level_slow": (2.5, "where little is learnt, chance decides"),
 }
 
 
-class Residual(nn.Module):
-    """h + W phi(h) / sqrt(DEPTH)."""
+class Residual(nn.Sequential):
+    """h + W phi(h) / sqrt(DEPTH), made of phi and W."""
 
-    def __init__(self, linear: nn.Linear, phi: nn.Module) -> None:
-        super().__init__()
-        self.branch = nn.Sequential(phi, linear)
-
-    def forward(self, h: torch.Tensor) -> torch.Tensor:
-        return h + self.branch(h) / math.sqrt(DEPTH)
+    def forward(self, h: Tensor) -> Tensor:
+        return h + super().forward(h) / math.sqrt(DEPTH)
 
 
 class Levelled(nn.BatchNorm1d):
     """Batch normalisation that divides the gradient by the rate at which it would explode."""
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
+    def forward(self, z: Tensor) -> Tensor:
         h = super().forward(z)
         scaled = h / batchnorm_relu_rate()
         return scaled + (h - scaled).detach()
 
 
-def build(activation, init, norm) -> nn.Sequential:
-    """One classifier, from the global generator."""
+def build(activation, weights, norm, seed: int) -> nn.Sequential:
+    """One classifier of 8 x 8 images."""
+    torch.manual_seed(seed)
     layers = []
     for _ in range(DEPTH):
         linear = nn.Linear(WIDTH, WIDTH)
-        if init:
-            INITS[init](linear.weight)
+        if weights:
+            weights(linear.weight)
             nn.init.zeros_(linear.bias)
-        if norm == "residual":
-            layers.append(Residual(linear, activation()))
-        elif norm:
-            layers += [linear, norm(WIDTH), activation()]
-        else:
-            layers += [linear, activation()]
+        residual = norm == "residual"
+        layers += [Residual(activation(), linear)] if residual else [linear, norm(WIDTH), activation()]
     return nn.Sequential(*layers, nn.Linear(WIDTH, 10))
 
 
-def gradient_rate(model: nn.Sequential, x: torch.Tensor) -> float:
+def gradient_rate(model: nn.Sequential, x: Tensor) -> float:
     """Factor per layer on the gradient w.r.t. pre-activations (or block outputs), at initialisation."""
     places, h = [], x
     for layer in model:
@@ -116,52 +97,42 @@ def gradient_rate(model: nn.Sequential, x: torch.Tensor) -> float:
     return rate(norms_of_gradients((h * torch.randn_like(h)).sum(), places[:-1]))
 
 
-def seeded(seed: int, kind: tuple) -> nn.Sequential:
-    torch.manual_seed(seed)
-    return build(*kind)
-
-
 def measure(seed: int = SEED) -> dict:
     """The gradient's rate at initialisation and the accuracies after training, for each kind of network."""
     data, seeds = digits(), derive_seeds(seed, REPLICAS)
-    m = {"rate": {}, "accuracy": {}, "swept": {}}
-    for kind, (_, *parts) in KINDS.items():
-        m["rate"][kind] = band([gradient_rate(seeded(s, parts), data[0][:64]) for s in seeds])["median"]
-        m["swept"][kind] = sweep(lambda s, parts=parts: seeded(s, parts), data, seeds=seeds, **SWEEP)
-        m["accuracy"][kind] = best(m["swept"][kind])
+    networks = {kind: partial(build, *parts) for kind, (_, *parts) in KINDS.items()}
+    swept = {kind: sweep(network, data, seeds=seeds, **SWEEP) for kind, network in networks.items()}
 
-    parts = (nn.ReLU, "he", Levelled)
-    m["rate"]["relu_bn_level"] = band([gradient_rate(seeded(s, parts), data[0][:64]) for s in seeds])["median"]
-    rates = {"adam": [1e-3, 1e-2]}
-    level = sweep(lambda s: seeded(s, parts), data, seeds=seeds, **SWEEP | {"rates": rates})["adam"]
-    bn = m["swept"]["relu_bn"]["adam"]
-    m["adam"] = {"level_slow": level["median"][0], "level_fast": level["median"][1]}
-    m["adam"] |= {"bn_slow": bn["median"][2], "bn_fast": bn["median"][4]}
-    return m
+    networks["relu_bn_level"] = partial(build, nn.ReLU, HE, Levelled)
+    slow_and_fast = SWEEP | {"rates": {"adam": [1e-3, 1e-2]}}
+    level = sweep(networks["relu_bn_level"], data, seeds=seeds, **slow_and_fast)["adam"]["median"]
+    bn = swept["relu_bn"]["adam"]["median"]
+    at_start = {kind: [gradient_rate(network(s), data[0][:64]) for s in seeds] for kind, network in networks.items()}
+    return {
+        "rate": {kind: band(of_seed)["median"] for kind, of_seed in at_start.items()},
+        "accuracy": {kind: best(at) for kind, at in swept.items()},
+        "swept": swept,
+        "adam": {"level_slow": level[0], "level_fast": level[1], "bn_slow": bn[2], "bn_fast": bn[4]},
+    }
 
 
 def draw(m: dict) -> go.Figure:
     fig = go.Figure()
-    names = [name for name, *_ in KINDS.values()]
     for role, (low, high) in VERDICTS.items():
         kinds = [kind for kind in KINDS if low <= m["rate"][kind] < high]
         fig.add_bar(
-            x=[m["accuracy"][kind]["median"] for kind in kinds],
             y=[KINDS[kind][0] for kind in kinds],
-            error_x={
-                "array": [m["accuracy"][kind]["hi"] - m["accuracy"][kind]["median"] for kind in kinds],
-                "arrayminus": [m["accuracy"][kind]["median"] - m["accuracy"][kind]["lo"] for kind in kinds],
-            },
+            **bars([m["accuracy"][kind] for kind in kinds], "x"),
             orientation="h",
             name=f"best; gradient {role} at the start",
-            meta={"role": role},
+            meta=role,
         )
-    for optimiser, name in {"adam": "Adam", "sgd": "SGD"}.items():
-        found = [(KINDS[kind][0], accuracy) for kind in KINDS for accuracy in m["swept"][kind][optimiser]["median"]]
+    names = [name for name, *_ in KINDS.values()]
+    for optimiser, label in {"adam": "Adam", "sgd": "SGD"}.items():
         fig.add_scatter(
-            x=[accuracy for _, accuracy in found],
-            y=[kind for kind, _ in found],
-            name=f"each of {name}'s five rates",
+            x=[accuracy for kind in KINDS for accuracy in m["swept"][kind][optimiser]["median"]],
+            y=[name for name in names for _ in SWEEP["rates"][optimiser]],
+            name=f"each of {label}'s five rates",
             mode="markers",
         )
     fig.update_xaxes(title="accuracy on test images", range=[0, 1])
@@ -177,9 +148,8 @@ def claim_the_gradient_at_the_start_is_that_of_theory(m):
     {rate.tanh_orthogonal:.2f} with orthogonal tanh, {rate.sigmoid_bn:.2f} with batch normalisation,
     {rate.sigmoid_residual:.2f} with skips, {rate.sigmoid_critical:.2f} at the critical scale."""
     expected = {"sigmoid": 0.141, "sigmoid_xavier": 0.236, "sigmoid_ln": 0.391, "relu": 0.408, "relu_bn": 1.211}
-    for kind, theory in expected.items():
+    for kind, theory in (expected | {"relu_xavier": math.sqrt(0.5)}).items():
         assert abs(m["rate"][kind] / theory - 1) < 0.08
-    assert abs(m["rate"]["relu_xavier"] / math.sqrt(0.5) - 1) < 0.08
     for kind in ("relu_he", "tanh_orthogonal", "sigmoid_bn", "sigmoid_residual", "sigmoid_critical"):
         assert 0.92 < m["rate"][kind] < 1.1
 
@@ -190,8 +160,7 @@ def claim_four_stay_at_chance(m):
     ({accuracy.sigmoid_ln:.2f}), and ReLU with PyTorch's default weights ({accuracy.relu:.2f})."""
     for kind in ("sigmoid", "sigmoid_xavier", "sigmoid_ln", "relu"):
         assert 0.07 < m["accuracy"][kind]["lo"] <= m["accuracy"][kind]["median"] <= m["accuracy"][kind]["hi"] < 0.14
-        for at in m["swept"][kind].values():
-            assert max(at["hi"]) < 0.15
+        assert max(max(at["hi"]) for at in m["swept"][kind].values()) < 0.15
 
 
 def claim_four_train(m):
@@ -224,10 +193,8 @@ def claim_its_size_is_not_what_slows_adam(m):
 def claim_the_size_alone_does_not_decide(m):
     """A sigmoid whose weights keep the gradient's size gets no further than {accuracy.sigmoid_critical:.2f}, and ReLU
     with Xavier's weights, whose gradient vanishes slowly, gets to {accuracy.relu_xavier:.2f}."""
-    assert m["accuracy"]["sigmoid_critical"]["lo"] > 0.12
-    assert m["accuracy"]["sigmoid_critical"]["hi"] < 0.4 < m["accuracy"]["relu_he"]["lo"]
-    assert 0.15 < m["accuracy"]["relu_xavier"]["lo"] <= m["accuracy"]["relu_xavier"]["hi"] < 0.7
-    assert 0.15 < m["accuracy"]["relu_xavier"]["median"] < 0.6
-    assert 0.13 < m["accuracy"]["sigmoid_critical"]["median"] < 0.35
-    for kind in ("sigmoid_critical", "relu_xavier"):
-        assert m["accuracy"][kind]["lo"] <= m["accuracy"][kind]["median"] <= m["accuracy"][kind]["hi"]
+    critical, xavier = m["accuracy"]["sigmoid_critical"], m["accuracy"]["relu_xavier"]
+    assert 0.12 < critical["lo"] <= critical["median"] <= critical["hi"] < 0.4 < m["accuracy"]["relu_he"]["lo"]
+    assert 0.15 < xavier["lo"] <= xavier["median"] <= xavier["hi"] < 0.7
+    assert 0.13 < critical["median"] < 0.35
+    assert xavier["median"] < 0.6

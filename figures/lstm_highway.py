@@ -17,7 +17,7 @@ import math
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
-from torch import nn
+from torch import Tensor, nn
 
 from vgdocs.experiments import band, band_traces, derive_seeds
 from vgdocs.gradients import rate
@@ -31,23 +31,15 @@ BATCH = 8  # sequences
 EVERY = 4  # every fourth time step is drawn
 
 BIASES = {"default": None, "bias_1": 1.0, "bias_3": 3.0, "bias_5": 5.0}  # of the forget gate; by default near 0
-NAMES = {
-    "rnn": "RNN",
-    "default": "LSTM, default bias",
-    "bias_1": "LSTM, bias 1",
-    "bias_3": "LSTM, bias 3",
-    "bias_5": "LSTM, bias 5",
-}
-ROLES = {"rnn": "vanishing", "default": "vanishing", "bias_1": "vanishing", "bias_3": "healthy", "bias_5": "healthy"}
+GATES = {kind: 1 / (1 + math.exp(-(bias or 0))) for kind, bias in BIASES.items()}  # sigmoid(bias)
+NAMES = {"rnn": "RNN", "default": "LSTM, default bias"} | {f"bias_{b}": f"LSTM, bias {b}" for b in (1, 3, 5)}
 WIDER = {  # products of 100 factors, whose logarithms differ between networks
     "left.rnn": (1000.0, "networks differ by two orders of magnitude either way"),
     "left.default": (100.0, "networks differ by one order of magnitude either way"),
     "left.bias_1": (20.0, "a product over 100 steps"),
     "left.bias_3": (5.0, "a product over 100 steps"),
-    "left.bias_5": (2.0, "a product over 100 steps"),
+    "left.bias_5 unit_left.bias_1 unit_left.bias_3": (2.0, "a product over 100 steps"),
     "unit_left.default": (3.5, "a product over 100 steps"),
-    "unit_left.bias_1": (2.0, "a product over 100 steps"),
-    "unit_left.bias_3": (2.0, "a product over 100 steps"),
     "cell_left.default": (20.0, "a product over 100 steps, dominated by the units whose gates are open widest"),
     "cell_left.bias_1": (3.0, "a product over 100 steps"),
     "full_over_cell.default": (50.0, "a ratio of two such products"),
@@ -57,7 +49,7 @@ WIDER = {  # products of 100 factors, whose logarithms differ between networks
 }
 
 
-def data(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def data(seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Random inputs, an initial state of zeros and the loss's gradient with respect to the last state."""
     torch.manual_seed(seed)  # nn.RNNCell and nn.LSTMCell draw from the global generator
     x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
@@ -65,125 +57,95 @@ def data(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return x, state, torch.randn(BATCH, HIDDEN, dtype=torch.float64)
 
 
-def relative_norms(gradients: tuple[torch.Tensor, ...]) -> list[float]:
-    """Norms from the first time step to the last, over the last."""
-    norms = [float(g.norm()) for g in gradients]
-    return [norm / norms[-1] for norm in norms]
+def gradients(states: list[Tensor], v: Tensor) -> tuple[Tensor, list[float]]:
+    """dL/dstate at time steps T to 0, (T + 1, BATCH, HIDDEN), and its norms over that at T."""
+    back = torch.stack(torch.autograd.grad((states[-1] * v).sum(), states)).flip(0)
+    norms = back.flatten(1).norm(dim=1)
+    return back, (norms / norms[0]).tolist()
 
 
-def rnn(seed: int) -> list[float]:
-    """Gradient with respect to the hidden state of a tanh RNN, at time steps 0 to T."""
+def rnn(seed: int) -> dict:
+    """The gradient with respect to the hidden state of a tanh RNN, and the factor on its norm per step going back."""
     x, h0, v = data(seed)
-    cell = nn.RNNCell(INPUTS, HIDDEN, dtype=torch.float64)
-    h = [h0]
-    for t in range(STEPS):
-        h.append(cell(x[t], h[-1]))  # (BATCH, HIDDEN)
-    return relative_norms(torch.autograd.grad((h[-1] * v).sum(), h))
+    cell, h = nn.RNNCell(INPUTS, HIDDEN, dtype=torch.float64), [h0]
+    for x_t in x:
+        h.append(cell(x_t, h[-1]))  # (BATCH, HIDDEN)
+    _, full = gradients(h, v)
+    return {"profile": full[::EVERY], "rate": rate(full[::-1])}
 
 
 def lstm(seed: int, bias: float | None) -> dict:
-    """Gradient with respect to the cell state, at time steps 0 to T: in full, and along the cell alone."""
+    """The same with respect to the cell state of an LSTM: in full, and along the cell alone, with the gates held."""
     x, c0, v = data(seed)
-    cell = nn.LSTMCell(INPUTS, HIDDEN, dtype=torch.float64)
-    forget = slice(HIDDEN, 2 * HIDDEN)
+    cell, forget = nn.LSTMCell(INPUTS, HIDDEN, dtype=torch.float64), slice(HIDDEN, 2 * HIDDEN)
     if bias is not None:
         with torch.no_grad():
             cell.bias_ih[forget], cell.bias_hh[forget] = bias, 0.0
 
-    def unroll(detach: bool) -> tuple[tuple[torch.Tensor, ...], list[torch.Tensor]]:
+    def unroll(detach: bool) -> tuple[list[Tensor], Tensor]:
+        """Cell states, and forget gates of (T, BATCH, HIDDEN); detached, h passes no gradient on."""
         h, c, gates = torch.zeros_like(c0), [c0], []
-        for t in range(STEPS):
-            if detach:
-                h = h.detach()
-                z = x[t] @ cell.weight_ih.T + cell.bias_ih + h @ cell.weight_hh.T + cell.bias_hh
-                gates.append(torch.sigmoid(z[:, forget]).detach())  # (BATCH, HIDDEN)
-            h, c_next = cell(x[t], (h, c[-1]))
+        for x_t in x:
+            h = h.detach() if detach else h
+            z = x_t @ cell.weight_ih.T + cell.bias_ih + h @ cell.weight_hh.T + cell.bias_hh
+            gates.append(torch.sigmoid(z[:, forget]).detach())
+            h, c_next = cell(x_t, (h, c[-1]))
             c.append(c_next)
-        return torch.autograd.grad((c[-1] * v).sum(), c), gates
+        return c, torch.stack(gates)
 
-    full, _ = unroll(detach=False)
-    along_cell, gates = unroll(detach=True)
-    product, errors = v, []
-    for t in reversed(range(STEPS)):
-        product = product * gates[t]
-        errors.append(float(((along_cell[t] - product) / product).abs().max()))
+    _, full = gradients(unroll(detach=False)[0], v)
+    c, gates = unroll(detach=True)
+    along_cell, norms = gradients(c, v)
+    product = torch.cat([v[None], gates.flip(0)]).cumprod(0)  # what the gates alone let through
     return {
-        "full": relative_norms(full),
-        "cell": relative_norms(along_cell),
-        "unit": float(torch.stack(gates).prod(0).median()),
-        "gate": float(torch.stack(gates).mean()),
-        "error": max(errors),
+        "profile": full[::EVERY],
+        "rate": rate(full[::-1]),
+        "cell_profile": norms[::EVERY],
+        "full_over_cell": full[-1] / norms[-1],
+        "unit": float(gates.prod(0).median()),  # what the median unit keeps
+        "gate": float(gates.mean()),
+        "error": float(((along_cell - product) / product).abs().max()),  # relative, of the worst unit and step
     }
 
 
 def measure(seed: int = SEED) -> dict:
     """The gradient over STEPS time steps, in full and along the cell alone."""
-    back = list(range(0, STEPS + 1, EVERY))
-    m = {
-        "mean_gate": {},  # forget gates, over units, steps, sequences and networks
-        "relative_error": {},  # of the gradient along the cell against the product of gates, worst of each network
-        "rate": {},  # factor on the full gradient's norm per time step going backward
-        "left": {},  # full gradient after STEPS time steps, relative, median
-        "cell_left": {},  # the same along the cell alone, as a norm over all units
-        "unit_left": {},  # and in the median unit
-        "full_over_cell": {},  # median over networks
-        "every_full_over_cell": {},  # one value per network
-        "back": back,
-        "profile": {},
-        "cell_profile": {},
-        "theory": {},
-    }
-
-    def keep_full(kind: str, norms: list[list[float]]) -> None:
-        m["rate"][kind] = band([rate(n) for n in norms])
-        m["profile"][kind] = band([[n[STEPS - b] for b in back] for n in norms])
-        m["left"][kind] = m["profile"][kind]["median"][-1]
-
     seeds = derive_seeds(seed, REPLICAS)
-    keep_full("rnn", [rnn(s) for s in seeds])
-    for kind, bias in BIASES.items():
-        runs = [lstm(s, bias) for s in seeds]
-        keep_full(kind, [run["full"] for run in runs])
-        m["mean_gate"][kind] = sum(run["gate"] for run in runs) / REPLICAS
-        m["relative_error"][kind] = [run["error"] for run in runs]
-        m["cell_profile"][kind] = band([[run["cell"][STEPS - b] for b in back] for run in runs])
-        m["cell_left"][kind] = m["cell_profile"][kind]["median"][-1]
-        m["unit_left"][kind] = band([run["unit"] for run in runs])["median"]
-        m["every_full_over_cell"][kind] = [run["full"][0] / run["cell"][0] for run in runs]
-        m["full_over_cell"][kind] = band(m["every_full_over_cell"][kind])["median"]
-        m["theory"][kind] = [(1 + math.exp(-(bias or 0.0))) ** -b for b in back]
-    return m
+    lstms = {kind: [lstm(s, bias) for s in seeds] for kind, bias in BIASES.items()}
+    cell = {kind: band(runs) for kind, runs in lstms.items()}
+    full = {"rnn": band([rnn(s) for s in seeds])} | cell
+    return {
+        "rate": {kind: b["rate"] for kind, b in full.items()},
+        "profile": {kind: b["profile"] for kind, b in full.items()},
+        "left": {kind: b["profile"]["median"][-1] for kind, b in full.items()},  # after STEPS time steps
+        "cell_profile": {kind: b["cell_profile"] for kind, b in cell.items()},
+        "cell_left": {kind: b["cell_profile"]["median"][-1] for kind, b in cell.items()},  # as a norm over all units
+        "unit_left": {kind: b["unit"]["median"] for kind, b in cell.items()},
+        "full_over_cell": {kind: b["full_over_cell"]["median"] for kind, b in cell.items()},
+        "every_full_over_cell": {kind: [run["full_over_cell"] for run in runs] for kind, runs in lstms.items()},
+        "mean_gate": {kind: sum(run["gate"] for run in runs) / REPLICAS for kind, runs in lstms.items()},
+        "relative_error": {kind: [run["error"] for run in runs] for kind, runs in lstms.items()},
+    }
 
 
 def draw(m: dict) -> go.Figure:
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1)
-    for kind, name in NAMES.items():
-        fig.add_traces(band_traces(m["back"], m["profile"][kind], name, ROLES[kind]), rows=1, cols=1)
-    for kind in BIASES:
-        traces = band_traces(m["back"], m["cell_profile"][kind], NAMES[kind], ROLES[kind])
-        fig.add_traces([trace.update(showlegend=False) for trace in traces], rows=2, cols=1)
-    for kind in BIASES:
-        fig.add_scatter(
-            x=m["back"],
-            y=m["theory"][kind],
-            name="sigmoid(bias) per step",
-            legendgroup="theory",
-            showlegend=kind == "default",
-            mode="lines",
-            meta={"role": "theory"},
-            row=2,
-            col=1,
-        )
-    fig.update_yaxes(type="log", exponentformat="power")
-    fig.update_yaxes(title="gradient w.r.t.<br>state, in full", row=1, col=1)
+    back = list(range(0, STEPS + 1, EVERY))
+    for row, profiles in enumerate([m["profile"], m["cell_profile"]], start=1):
+        for kind, profile in profiles.items():
+            role = "healthy" if kind in ("bias_3", "bias_5") else "vanishing"
+            fig.add_traces(band_traces(back, profile, NAMES[kind], role), rows=row, cols=1)
+    for gate in GATES.values():
+        powers = [gate**b for b in back]
+        fig.add_scatter(x=back, y=powers, name="sigmoid(bias) per step", mode="lines", meta="theory", row=2, col=1)
+    fig.update_yaxes(title="gradient w.r.t.<br>state, in full", type="log")
     fig.update_yaxes(title="along the<br>cell alone", matches="y", row=2, col=1)
-    fig.update_xaxes(title="time steps gone back", row=2, col=1)
-    return fig
+    return fig.update_xaxes(title="time steps gone back", row=2, col=1)
 
 
 def claim_the_cell_passes_on_the_product_of_its_forget_gates(m):
     """Along the cell alone the gradient is the product of the forget gates, in every unit and at every step."""
-    for kind in ("default", "bias_1", "bias_3", "bias_5"):
+    for kind in BIASES:
         assert all(error < 1e-12 for error in m["relative_error"][kind])
         assert min(m["cell_profile"][kind]["lo"]) > 0  # relative errors, of something that is not zero
 
@@ -192,8 +154,8 @@ def claim_the_bias_sets_how_wide_the_gates_open(m):
     """Forget gates are open by {mean_gate.default:.2f} by default and by {mean_gate.bias_1:.2f},
     {mean_gate.bias_3:.2f} and {mean_gate.bias_5:.3f} at biases of 1, 3 and 5; over 100 steps the cell alone keeps
     {cell_left.default:.0e}, {cell_left.bias_1:.0e}, {cell_left.bias_3:.3f} and {cell_left.bias_5:.2f}."""
-    for kind, bias in [("default", 0), ("bias_1", 1), ("bias_3", 3), ("bias_5", 5)]:
-        assert abs(m["mean_gate"][kind] * (1 + math.exp(-bias)) - 1) < 0.01
+    for kind, gate in GATES.items():
+        assert abs(m["mean_gate"][kind] / gate - 1) < 0.01
     assert 5e-28 < m["cell_left"]["default"] < 5e-26
     assert 6e-14 < m["cell_left"]["bias_1"] < 3e-13
     assert 0.0105 < m["cell_left"]["bias_3"] < 0.0155
@@ -204,10 +166,9 @@ def claim_the_typical_unit_keeps_the_power_of_its_gate(m):
     """Over 100 steps the median unit keeps {unit_left.default:.0e}, {unit_left.bias_1:.0e}, {unit_left.bias_3:.4f} and
     {unit_left.bias_5:.2f}, what its gate has to the power of 100; the norm over units, which the widest gates dominate,
     is larger."""
-    for kind, bias in [("default", 0), ("bias_1", 1), ("bias_3", 3), ("bias_5", 5)]:
-        theory = (1 + math.exp(-bias)) ** -STEPS
+    for kind, gate in GATES.items():
         allowed = 2 if kind == "default" else 1.5
-        assert theory / allowed < m["unit_left"][kind] < allowed * theory
+        assert gate**STEPS / allowed < m["unit_left"][kind] < allowed * gate**STEPS
         assert m["cell_left"][kind] > 0.99 * m["unit_left"][kind]
     assert m["cell_left"]["default"] > 1000 * m["unit_left"]["default"]
 

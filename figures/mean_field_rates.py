@@ -4,10 +4,9 @@
 dL/dz_l, and the factor it takes on per layer going backward. Theory: a wide layer multiplies its square by
 chi = sigma_w2 E[phi'(z)²], z ~ N(0, q), where q is that layer's variance of pre-activations. Both are read off
 layers 5 to 28 in the same way, because q is still on its way there where the network is critical: tanh and ELU
-at LeCun's scale lose a little less with every layer, as a power law of the depth.
+at LeCun's scale lose a little less with every layer, as a power law of the depth. GELU and SiLU at He's scale are left
+out: their variance falls so slowly at first that at this width the seed decides how soon it dies out.
 Poole et al. 2016 (arXiv 1606.05340); Schoenholz et al. 2017 (arXiv 1611.01232).
-GELU and SiLU at He's scale are left out: their variance falls so slowly at first that at this width the seed
-decides how soon it dies out.
 
 A rate of one doesn't keep inputs apart. At He's scale wide ReLU layers map the cosine of two inputs from c to
 (sqrt(1 - c²) + c (pi - arccos c)) / pi (Cho & Saul 2009), which tends to one.
@@ -18,7 +17,7 @@ import math
 import plotly.graph_objects as go
 import torch
 
-from vgdocs.experiments import SIGMA_W2, band, derive_seeds, weight
+from vgdocs.experiments import SIGMA_W2, band, bars, derive_seeds, weight
 from vgdocs.gradients import norms_of_gradients, rate
 from vgdocs.theory import ACTIVATIONS, gradient_profile
 from vgdocs.theory import rate as rate_at_infinite_depth
@@ -36,46 +35,39 @@ LEFT_OUT = [("he", "gelu"), ("he", "silu")]  # see above
 CASES = [(init, name) for init in INITS for name in LABELS if (init, name) not in LEFT_OUT]
 
 
-def gradient_norms(phi, sigma_w2: float, weights: list[torch.Tensor], x: torch.Tensor, v: torch.Tensor) -> list[float]:
-    """Norms of dL/dz of one network, first layer to last; `weights` have variance 1 / width."""
-    h, z = x, []
-    for W in weights:
-        z.append((math.sqrt(sigma_w2) * h @ W.T).requires_grad_())  # (batch, width)
-        h = phi(z[-1])
-    return norms_of_gradients((h * v).sum(), z)
+def network(seed: int) -> dict:
+    """Rates of ||dL/dz|| by initialisation and activation, on the same weights but for their scale, and cosines."""
+    generator = torch.Generator().manual_seed(seed)
+    x, v = torch.randn(2, BATCH, WIDTH, generator=generator, dtype=torch.float64)
+    weights = [weight(WIDTH, WIDTH, 1.0, generator) for _ in range(DEPTH)]
+    rates: dict = {init: {} for init in INITS}
+    for init, name in CASES:
+        h, z = x, []
+        for W in weights:
+            z.append((math.sqrt(SIGMA_W2[init]) * h @ W.T).requires_grad_())  # (batch, width)
+            h = ACTIVATIONS[name](z[-1])
+        rates[init][name] = rate(norms_of_gradients((h * v).sum(), z), *WINDOW)
+    return {"rate": rates, "cosine": cosines(weights, x)}
 
 
-def cosines(weights: list[torch.Tensor], x: torch.Tensor) -> list[float]:
-    """Mean cosine of two inputs' ReLU activations at He's scale, by layer in COSINE_LAYERS."""
-    h, means = x, []
-    for W in weights:
+def cosines(weights: list[torch.Tensor], x: torch.Tensor) -> dict[str, float]:
+    """Mean cosine of two inputs' ReLU activations at He's scale, by layer."""
+    h, means = x, {}
+    for layer, W in enumerate(weights, start=1):
         h = torch.relu(math.sqrt(2) * h @ W.T)  # (batch, width)
-        unit = h / h.norm(dim=1, keepdim=True)
-        means.append(float(((unit @ unit.T).sum() - BATCH) / (BATCH * (BATCH - 1))))
-    return [means[layer - 1] for layer in COSINE_LAYERS]
+        if layer in COSINE_LAYERS:
+            unit = h / h.norm(dim=1, keepdim=True)
+            means[f"layer_{layer}"] = float(((unit @ unit.T).sum() - BATCH) / (BATCH * (BATCH - 1)))
+    return means
 
 
 def measure(seed: int = SEED) -> dict:
     """The rate for each initialisation and activation, as in rate.he.relu, and what theory says."""
-    rates: dict = {case: [] for case in CASES}
-    alike = []
-    for s in derive_seeds(seed, REPLICAS):
-        generator = torch.Generator().manual_seed(s)
-        x, v = torch.randn(2, BATCH, WIDTH, generator=generator, dtype=torch.float64)
-        weights = [weight(WIDTH, WIDTH, 1.0, generator) for _ in range(DEPTH)]
-        alike.append(cosines(weights, x))
-        for init, name in CASES:
-            norms = gradient_norms(ACTIVATIONS[name], SIGMA_W2[init], weights, x, v)
-            rates[init, name].append(rate(norms, *WINDOW))
-
-    m: dict = {"rate": {init: {} for init in INITS}, "theory": {init: {} for init in INITS}}
+    m = band([network(s) for s in derive_seeds(seed, REPLICAS)])
+    m["theory"] = {init: {} for init in INITS}
     for init, name in CASES:
         profile = gradient_profile(ACTIVATIONS[name], DEPTH, SIGMA_W2[init], q0=SIGMA_W2[init])
         m["theory"][init][name] = rate(profile, *WINDOW)
-        m["rate"][init][name] = band(rates[init, name])
-    m["cosine"] = {
-        f"layer_{n}": band(values) for n, values in zip(COSINE_LAYERS, zip(*alike, strict=True), strict=True)
-    }
     m["worst_error"] = max(relative_errors(m))
     m["tanh_at_infinite_depth"] = rate_at_infinite_depth(ACTIVATIONS["tanh"], SIGMA_W2["lecun"])
     return m
@@ -89,28 +81,13 @@ def relative_errors(m) -> list[float]:
 def draw(m: dict) -> go.Figure:
     fig = go.Figure()
     for init, label in INITS.items():
-        rates = m["rate"][init]
-        fig.add_scatter(
-            x=[LABELS[name] for name in rates],
-            y=[r["median"] for r in rates.values()],
-            error_y={
-                "array": [r["hi"] - r["median"] for r in rates.values()],
-                "arrayminus": [r["median"] - r["lo"] for r in rates.values()],
-            },
-            name=label,
-            mode="markers",
-        )
-    fig.add_scatter(
-        x=[LABELS[name] for init in INITS for name in m["theory"][init]],
-        y=[value for init in INITS for value in m["theory"][init].values()],
-        name="mean-field theory",
-        mode="markers",
-        marker={"symbol": "line-ew-open", "size": 26},
-        meta="theory",
-    )
+        x, rates = [LABELS[name] for name in m["rate"][init]], list(m["rate"][init].values())
+        fig.add_scatter(x=x, **bars(rates), name=label, mode="markers")
+    x, y = [LABELS[name] for _, name in CASES], [m["theory"][init][name] for init, name in CASES]
+    marker = {"symbol": "line-ew-open", "size": 26}
+    fig.add_scatter(x=x, y=y, name="mean-field theory", mode="markers", marker=marker, meta="theory")
     fig.update_yaxes(title="factor on ‖∂L/∂z‖ per layer, going backward", rangemode="tozero")
-    fig.update_xaxes(title="activation, by initialisation of the weights")
-    return fig
+    return fig.update_xaxes(title="activation, by initialisation of the weights")
 
 
 def claim_theory_holds_everywhere(m):
@@ -129,10 +106,9 @@ def claim_relu_makes_inputs_alike_at_a_rate_of_one(m):
     for layer in range(1, DEPTH + 1):
         c = (math.sqrt(1 - c**2) + c * (math.pi - math.acos(c))) / math.pi
         if layer in COSINE_LAYERS:
-            measured = m["cosine"][f"layer_{layer}"]
-            assert abs(measured["median"] - c) < 0.04
-            assert c - (0.05 if layer == 1 else 0.15) < measured["lo"] <= measured["median"] <= measured["hi"]
-            assert measured["hi"] < min(1, c + 0.12)
+            lo, median, hi = (m["cosine"][f"layer_{layer}"][end] for end in ("lo", "median", "hi"))
+            assert c - (0.05 if layer == 1 else 0.15) < lo <= median <= hi < min(1, c + 0.12)
+            assert abs(median - c) < 0.04
 
 
 def claim_relu_needs_he(m):
@@ -146,10 +122,8 @@ def claim_no_common_scale_saves_sigmoid(m):
     """A sigmoid layer multiplies the gradient by {rate.he.sigmoid:.3f} at best, at He's scale, and by
     {rate.pytorch.sigmoid:.3f} at PyTorch's default: no usual scale gives exactly a quarter,
     and none comes near one."""
-    rates = [m["rate"][init]["sigmoid"]["median"] for init in INITS]  # smallest weights first
-    assert 0.13 < rates[0] < 0.15
-    assert 0.22 < rates[1] < 0.245
-    assert 0.30 < rates[2] < 0.33
+    for init, low, high in [("pytorch", 0.13, 0.15), ("lecun", 0.22, 0.245), ("he", 0.30, 0.33)]:
+        assert low < m["rate"][init]["sigmoid"]["median"] < high
 
 
 def claim_tanh_is_critical_at_lecun(m):

@@ -21,16 +21,19 @@ import torch.nn.functional as F
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from vgdocs import gradients
 from vgdocs.experiments import band, band_traces, derive_seeds, weight
+from vgdocs.gradients import norms_of_gradients
 
 SEED = 0
 REPLICAS = 20
 LAYERS = 24
 TOKENS = 32
 WIDTH = 64  # of a token
-SKIP = {"none": 0.0, "skip": 1.0, "scaled": 1.0}  # what each network keeps of x
-BRANCH = {"none": 1.0, "skip": 1.0, "scaled": 1 / math.sqrt(LAYERS)}  # and what it adds of the attention
+KINDS = {"none": (0.0, 1.0), "skip": (1.0, 1.0), "scaled": (1.0, LAYERS**-0.5)}  # what is kept of x, added of attention
+WIDER = {
+    "none_query_share_3": (30.0, "the collapse squares the difference in every layer, and its spread with it"),
+    "scaled_similarity": (2.5, "a cosine near 0"),
+}
 
 
 def similarity(x: Tensor) -> float:
@@ -39,30 +42,29 @@ def similarity(x: Tensor) -> float:
     return float(((unit @ unit.T).sum() - TOKENS) / (TOKENS * (TOKENS - 1)))
 
 
-def network(kind: str, seed: int) -> tuple[list[float], list[float]]:
+def network(kind: str, seed: int) -> dict[str, list[float]]:
     """The tokens' similarity after each layer, and each layer's ||dL/dWq|| / ||dL/dWv||."""
     g = torch.Generator().manual_seed(seed)
     x, v = torch.randn(2, TOKENS, WIDTH, generator=g, dtype=torch.float64)
+    kept, added = KINDS[kind]
     queries, values, alike = [], [], []
     for _ in range(LAYERS):
-        wq, wk = (weight(WIDTH, WIDTH, "pytorch", g).requires_grad_() for _ in "qk")
-        wv = weight(WIDTH, WIDTH, "lecun", g).requires_grad_()
+        wq, wk, wv = (weight(WIDTH, WIDTH, init, g).requires_grad_() for init in ("pytorch", "pytorch", "lecun"))
         z = F.layer_norm(x, (WIDTH,))
         attention = torch.softmax((z @ wq.T) @ (z @ wk.T).T / math.sqrt(WIDTH), dim=-1)  # (tokens, tokens)
-        x = SKIP[kind] * x + BRANCH[kind] * attention @ (z @ wv.T)
+        x = kept * x + added * attention @ (z @ wv.T)
         queries.append(wq)
         values.append(wv)
         alike.append(similarity(x.detach()))
-    loss = (F.layer_norm(x, (WIDTH,)) * v).sum()
-    norms = gradients.norms_of_gradients(loss, queries + values)
-    return alike, [q / v for q, v in zip(norms[:LAYERS], norms[LAYERS:], strict=True)]
+    norms = norms_of_gradients((F.layer_norm(x, (WIDTH,)) * v).sum(), queries + values)
+    return {"similarity": alike, "query_share": [q / v for q, v in zip(norms[:LAYERS], norms[LAYERS:], strict=True)]}
 
 
 def uniform_attention(kind: str) -> list[float]:
     """The similarity after each layer, were every attention weight 1/TOKENS."""
     variance, covariance, alike = 1.0, 0.0, []
     for _ in range(LAYERS):
-        added = BRANCH[kind] ** 2 * (1 + (TOKENS - 1) * covariance / variance) / TOKENS
+        added = KINDS[kind][1] ** 2 * (1 + (TOKENS - 1) * covariance / variance) / TOKENS
         variance, covariance = variance + added, covariance + added
         alike.append(covariance / variance)
     return alike
@@ -70,51 +72,27 @@ def uniform_attention(kind: str) -> list[float]:
 
 def measure(seed: int = SEED) -> dict:
     """Similarity and query gradient after each layer, for the three kinds of skip."""
-    m: dict = {"layer": list(range(1, LAYERS + 1)), "similarity": {}, "query_share": {}, "theory": {}}
-    for kind in SKIP:
-        similarities, shares = zip(*(network(kind, s) for s in derive_seeds(seed, REPLICAS)), strict=True)
-        m["similarity"][kind] = band(similarities)
-        m["query_share"][kind] = band(shares)
-        m["theory"][kind] = uniform_attention(kind)
+    bands = {kind: band([network(kind, s) for s in derive_seeds(seed, REPLICAS)]) for kind in KINDS}
+    m = {name: {kind: bands[kind][name] for kind in KINDS} for name in ("similarity", "query_share")}
     for kind in ("skip", "scaled"):
-        m[f"{kind}_similarity"] = m["similarity"][kind]["median"][-1]
-        m[f"{kind}_query_share"] = m["query_share"][kind]["median"][-1]
+        m |= {f"{kind}_{name}": bands[kind][name]["median"][-1] for name in bands[kind]}
     m["none_similarity_2"] = m["similarity"]["none"]["median"][1]
     m["none_query_share_3"] = m["query_share"]["none"]["median"][2]
-    return m
+    return m | {"layer": list(range(1, LAYERS + 1)), "theory": {kind: uniform_attention(kind) for kind in KINDS}}
 
 
 def draw(m: dict) -> go.Figure:
-    """Above, how alike the tokens are; below, what is left for the queries."""
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     kinds = {"none": ("no skip", "vanishing"), "skip": ("skip", None), "scaled": ("skip, 1/√L", "healthy")}
-    for kind, (name, role) in kinds.items():
-        fig.add_traces(band_traces(m["layer"], m["similarity"][kind], name, meta=role), rows=1, cols=1)
-        for trace in band_traces(m["layer"], m["query_share"][kind], name, meta=role):
-            fig.add_trace(trace.update(showlegend=False), row=2, col=1)
+    for kind, line in kinds.items():
+        fig.add_traces(band_traces(m["layer"], m["similarity"][kind], *line), rows=1, cols=1)
+        fig.add_traces(band_traces(m["layer"], m["query_share"][kind], *line), rows=2, cols=1)
     for kind in kinds:
-        fig.add_scatter(
-            x=m["layer"],
-            y=m["theory"][kind],
-            name="theory",
-            mode="lines",
-            legendgroup="theory",
-            showlegend=kind == "none",
-            meta={"role": "theory"},
-            row=1,
-            col=1,
-        )
+        fig.add_scatter(x=m["layer"], y=m["theory"][kind], name="theory", mode="lines", meta="theory", row=1, col=1)
     fig.update_xaxes(title="layer", row=2, col=1)
     fig.update_yaxes(title="tokens' cosine", row=1, col=1)
-    fig.update_yaxes(
-        title="‖∂L/∂W<sub>q</sub>‖ / ‖∂L/∂W<sub>v</sub>‖",
-        type="log",
-        range=[-6, 0.3],  # without skips rounding takes over from the fourth layer on
-        exponentformat="power",
-        row=2,
-        col=1,
-    )
-    return fig
+    fig.update_yaxes(title="‖∂L/∂W<sub>q</sub>‖ / ‖∂L/∂W<sub>v</sub>‖", type="log", row=2, col=1)
+    return fig.update_yaxes(range=[-6, 0.3], row=2, col=1)  # without skips rounding takes over from the fourth layer on
 
 
 def claim_without_skips_tokens_become_one(m):
@@ -142,9 +120,3 @@ def claim_scaled_skips_cure_it(m):
     assert all(value < 0.2 for value in m["similarity"]["scaled"]["hi"])
     assert 0.35 < m["scaled_query_share"] < 0.6
     assert all(0.25 < value < 0.8 for value in m["query_share"]["scaled"]["median"])
-
-
-WIDER = {
-    "none_query_share_3": (30.0, "the collapse squares the difference in every layer, and its spread with it"),
-    "scaled_similarity": (2.5, "a cosine near 0"),
-}

@@ -20,44 +20,39 @@ STEPS = 100  # time steps, so 99 steps back
 HIDDEN = 64  # units
 BATCH = 16  # sequences
 RHO = [0.5, 0.7, 0.9, 1.0, 1.1, 1.3, 1.5, 1.7, 1.9, 2.1, 2.3]  # spectral radii of W
-CITED = [0.9, 1.1, 1.5]  # spectral radii whose rates are numbers of their own
+CITED = {0.9: "at_0_9", 1.1: "at_1_1", 1.5: "at_1_5"}  # spectral radii whose rates are numbers of their own
 INPUTS = {"tiny": 0.01, "unit": 1.0}  # standard deviation of each unit's input
 
 
-def left_after(activation: str, rho: float, scale: float, seed: int, device: str) -> float:
-    """What is left of the gradient with respect to the pre-activations after STEPS - 1 steps back."""
+def normal(seed: int, *shapes: tuple[int, ...]) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
-    def draw_normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    W = rho * torch.linalg.qr(draw_normal(HIDDEN, HIDDEN))[0].to(device)  # (hidden, hidden)
-    x = scale * draw_normal(STEPS, BATCH, HIDDEN).to(device).requires_grad_()  # (T, batch, hidden)
-    h, z = torch.zeros(BATCH, HIDDEN, dtype=torch.float64, device=device), []
-    for x_t in x:
-        z.append(h @ W.T + x_t)
+def gradient_left(activation: str, weights, x, h, v) -> float:
+    """What is left of the gradient with respect to the pre-activations after STEPS - 1 steps back.
+
+    One matrix a step, (T, hidden, hidden), inputs (T, batch, hidden), first state and dL/dh at the end (batch, hidden).
+    """
+    z = []
+    for W, x_t in zip(weights, x, strict=True):
+        z.append((h @ W.T + x_t).requires_grad_())
         h = ACTIVATIONS[activation](z[-1])
-    return ratio(norms_of_gradients((h * draw_normal(BATCH, HIDDEN).to(device)).sum(), z))
+    return ratio(norms_of_gradients((h * v).sum(), z))
+
+
+def left_after(activation: str, rho: float, scale: float, seed: int, device: str) -> float:
+    """The same with W = rho Q at every step, from a state of zeros."""
+    G, x, v = normal(seed, (HIDDEN, HIDDEN), (STEPS, BATCH, HIDDEN), (BATCH, HIDDEN))
+    weights = (rho * torch.linalg.qr(G)[0]).expand(STEPS, -1, -1)
+    return gradient_left(activation, *(t.to(device) for t in (weights, scale * x, torch.zeros_like(v), v)))
 
 
 def gaussian_rate(activation: str, tied: bool, seed: int) -> float:
     """Factor per step back with Gaussian weights of variance 1/n and unit inputs, one matrix (tied) or one per step."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw_normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    W = draw_normal(1 if tied else STEPS, HIDDEN, HIDDEN) / HIDDEN**0.5  # (1 or T, hidden, hidden)
-    h, z = draw_normal(BATCH, HIDDEN).requires_grad_(), []
-    for t, x_t in enumerate(draw_normal(STEPS, BATCH, HIDDEN)):
-        z.append(h @ W[0 if tied else t].T + x_t)
-        h = ACTIVATIONS[activation](z[-1])
-    return ratio(norms_of_gradients((h * draw_normal(BATCH, HIDDEN)).sum(), z)) ** (1 / (STEPS - 1))
-
-
-def name(rho: float) -> str:
-    """at_0_9 for 0.9: names of numbers are identifiers."""
-    return f"at_{rho}".replace(".", "_")
+    state = (BATCH, HIDDEN)
+    W, h, x, v = normal(seed, (1 if tied else STEPS, HIDDEN, HIDDEN), state, (STEPS, *state), state)
+    return gradient_left(activation, (W / HIDDEN**0.5).expand(STEPS, -1, -1), x, h, v) ** (1 / (STEPS - 1))
 
 
 def measure(seed: int = SEED, device: str = "cpu") -> dict:
@@ -71,7 +66,7 @@ def measure(seed: int = SEED, device: str = "cpu") -> dict:
         rates = [[left_after("tanh", rho, scale, s, device) ** per_step for rho in RHO] for s in seeds]  # (seeds, rho)
         profiles = [gradient_profile(torch.tanh, STEPS, rho**2, scale**2, scale**2) for rho in RHO]
         m[size] = {"rates": band(rates), "theory": [p[0] ** per_step for p in profiles]}
-        m[size] |= {name(rho): band([r[RHO.index(rho)] for r in rates]) for rho in CITED}
+        m[size] |= {name: band([r[RHO.index(rho)] for r in rates]) for rho, name in CITED.items()}
     for key, tied in {"tied": True, "untied": False}.items():
         m[key] = {f: band([gaussian_rate(f, tied, s) for s in seeds]) for f in ("linear", "tanh")}
     unit = m["unit"]["rates"]["median"]
@@ -87,11 +82,9 @@ def draw(m: dict) -> go.Figure:
     fig.add_traces(band_traces(RHO, m["tiny"]["rates"], "tanh, inputs of 0.01"))
     fig.add_traces(band_traces(RHO, m["unit"]["rates"], "tanh, inputs of 1", meta="vanishing"))
     fig.add_scatter(x=RHO, y=[1] * len(RHO), name="neither", mode="lines", meta="reference")
-    for i, y in enumerate([RHO, m["tiny"]["theory"], m["unit"]["theory"]]):
-        fig.add_scatter(x=RHO, y=y, name="theory", legendgroup="theory", showlegend=i == 0, mode="lines", meta="theory")
-    fig.update_xaxes(title="spectral radius ρ of W")
-    fig.update_yaxes(title="factor on ‖∂L/∂z‖ per step back")
-    return fig
+    for y in (RHO, m["tiny"]["theory"], m["unit"]["theory"]):
+        fig.add_scatter(x=RHO, y=y, name="theory", mode="lines", meta="theory")
+    return fig.update_xaxes(title="spectral radius ρ of W").update_yaxes(title="factor on ‖∂L/∂z‖ per step back")
 
 
 def claim_linear_is_rho_to_the_k(m):
@@ -136,9 +129,9 @@ def claim_sharing_the_matrix_hardly_matters_to_driven_tanh(m):
 def claim_mean_field_theory_predicts_the_rate(m):
     """Mean-field theory predicts the rate of every tanh RNN within 5 per cent, and the median network's within 2."""
     for size in INPUTS:
-        for i, rho in enumerate(RHO):
-            rates = {key: values[i] for key, values in m[size]["rates"].items()}
-            compared = [rates, m[size][name(rho)]] if rho in CITED else [rates]
-            for band_of_rates in compared:
-                for key, bound in {"median": 0.02, "lo": 0.05, "hi": 0.05}.items():
-                    assert abs(band_of_rates[key] / m[size]["theory"][i] - 1) < bound
+        rates, theory = m[size]["rates"], m[size]["theory"]
+        for lo, middle, hi, expected in zip(rates["lo"], rates["median"], rates["hi"], theory, strict=True):
+            assert 0.95 * expected < lo <= middle <= hi < 1.05 * expected
+            assert abs(middle / expected - 1) < 0.02
+        for rho, name in CITED.items():
+            assert m[size][name] == {end: values[RHO.index(rho)] for end, values in rates.items()}

@@ -5,21 +5,19 @@ batches of 10 images of digits: the experiment of Glorot & Bengio 2010, section 
 first the hidden layers say nothing about the image, so that the output layer h W + b does best to rely on its biases b
 and to push h W, and with it h, towards 0. For a tanh that is the middle of its range; a sigmoid near 0 is saturated,
 and its derivative h (1 - h) all but shuts the layers below off from the gradient, until it has slowly moved out of it.
-
-The networks are trained side by side as one stack of matrices, each on its own images.
 """
 
 from itertools import pairwise
-from statistics import median
 
 import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from vgdocs.experiments import digits
 
 SEED = 0
-REPLICAS = 5  # networks, one of which is drawn
+REPLICAS = 5  # networks side by side, each on images of its own; one of them is drawn
 WIDTHS = [64, 100, 100, 100, 100, 10]  # pixels, hidden layers, classes
 RATE = 0.1  # learning rate
 BATCH = 10  # images
@@ -27,13 +25,12 @@ EPOCHS = 200
 EVERY = 4  # epochs between two looks
 EARLY = 60  # epoch at which the top layer is well inside its plateau
 SATURATED = 0.05  # mean activation of a top layer that passes on next to nothing
-
 SWEEP = {"reason": "Glorot and Bengio's experiment as they describe it, to watch a layer saturate at its rate"}
 TOLERANCE = {"top_early": 0.05, "slope_early": 0.05, "slope_at_init": 0.01, "escape": 0.2, "final_accuracy": 0.3}
 WIDER = {"escape": (2.0, "networks differ by tens of epochs"), "final_accuracy": (2.5, "taken while they learn")}
 
 
-def layers(x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tensor]) -> list[torch.Tensor]:
+def layers(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
     """The four hidden layers' activations and the logits, each (REPLICAS, images, units)."""
     h = [x]
     for W, b in zip(weights, biases, strict=True):
@@ -42,63 +39,58 @@ def layers(x: torch.Tensor, weights: list[torch.Tensor], biases: list[torch.Tens
     return h[1:]
 
 
-def measure(seed: int = SEED) -> dict:
-    """Mean activation of each hidden layer, and test accuracy, while the networks train."""
-    generator = torch.Generator().manual_seed(seed)
+def watch_training(seed: int) -> tuple[Tensor, ...]:
+    """Means of the hidden layers, (looks, 4, REPLICAS), of the top one's slope and accuracies, (looks, REPLICAS)."""
+    g = torch.Generator().manual_seed(seed)
     x, y, x_test, y_test = digits()
-    W, b = [], []
-    for fan_in, fan_out in pairwise(WIDTHS):
-        W.append((torch.rand(REPLICAS, fan_in, fan_out, generator=generator) * 2 - 1) / fan_in**0.5)
-        b.append(torch.zeros(REPLICAS, 1, fan_out))
-    parameters = [parameter.requires_grad_() for parameter in W + b]
-
-    epochs, means, slopes, accuracies = [], [], [], []
+    W = [((2 * torch.rand(REPLICAS, i, o, generator=g) - 1) / i**0.5).requires_grad_() for i, o in pairwise(WIDTHS)]
+    b = [torch.zeros(REPLICAS, 1, width, requires_grad=True) for width in WIDTHS[1:]]
+    looks = []
     for epoch in range(EPOCHS + 1):
         if epoch % EVERY == 0:
             with torch.no_grad():
                 *hidden, logits = layers(x_test.expand(REPLICAS, -1, -1), W, b)
-            epochs.append(epoch)
-            means.append([h.mean((1, 2)).tolist() for h in hidden])  # (layers, REPLICAS)
-            slopes.append((hidden[-1] * (1 - hidden[-1])).mean((1, 2)).tolist())
-            accuracies.append((logits.argmax(2) == y_test).double().mean(1).tolist())
-        order = torch.stack([torch.randperm(len(x), generator=generator) for _ in range(REPLICAS)])
+            means, slope = torch.stack([h.mean((1, 2)) for h in hidden]), hidden[-1] * (1 - hidden[-1])
+            looks.append((means, slope.mean((1, 2)), (logits.argmax(2) == y_test).double().mean(1)))
+        order = torch.stack([torch.randperm(len(x), generator=g) for _ in range(REPLICAS)])
         for rows in order.split(BATCH, dim=1):  # (REPLICAS, BATCH)
             logits = layers(x[rows], W, b)[-1]
             losses = F.cross_entropy(logits.transpose(1, 2), y[rows], reduction="none").mean(1)
-            gradients = torch.autograd.grad(losses.sum(), parameters)
+            gradients = torch.autograd.grad(losses.sum(), W + b)
             with torch.no_grad():
-                for parameter, gradient in zip(parameters, gradients, strict=True):
+                for parameter, gradient in zip(W + b, gradients, strict=True):
                     parameter -= RATE * gradient
+    return tuple(torch.stack(series) for series in zip(*looks, strict=True))
 
-    early = epochs.index(EARLY)
-    tops = [[at[-1][replica] for at in means] for replica in range(REPLICAS)]
-    late = [[e for e, mean in zip(epochs, top, strict=True) if e > EARLY and mean > 0.08] for top in tops]
+
+def measure(seed: int = SEED) -> dict:
+    """Mean activation of each hidden layer, and test accuracy, while the networks train; numbers are medians."""
+    means, slopes, accuracies = watch_training(seed)
+    epochs, early = torch.arange(0, EPOCHS + 1, EVERY), EARLY // EVERY
+    escaped = (means[:, -1] > 0.08) & (epochs > EARLY)[:, None]  # (looks, REPLICAS)
     return {
-        "epochs": epochs,
-        "mean": {f"layer_{layer + 1}": [at[layer][0] for at in means] for layer in range(4)},  # of the first network
-        "early": {f"layer_{layer + 1}": means[early][layer] for layer in range(4)},  # of each network
-        "tops": tops,
-        "accuracies": [[at[replica] for at in accuracies] for replica in range(REPLICAS)],
-        "top_early": median(means[early][-1]),
-        "slope_at_init": median(slopes[0]),  # mean derivative of the top layer's sigmoids
-        "slope_early": median(slopes[early]),
-        "escape": median(min(later, default=EPOCHS) for later in late),
-        "final_accuracy": median(accuracies[-1]),
+        "epochs": epochs.tolist(),
+        "mean": {f"layer_{i + 1}": means[:, i, 0].tolist() for i in range(4)},  # of the first network
+        "early": {f"layer_{i + 1}": means[early, i].tolist() for i in range(4)},  # of each network
+        "tops": means[:, -1].T.tolist(),
+        "accuracies": accuracies.T.tolist(),
+        "top_early": means[early, -1].median().item(),
+        "slope_at_init": slopes[0].median().item(),  # mean derivative of the top layer's sigmoids
+        "slope_early": slopes[early].median().item(),
+        "escape": torch.where(escaped, epochs[:, None], EPOCHS).amin(0).median().item(),
+        "final_accuracy": accuracies[-1].median().item(),
     }
 
 
 def draw(m: dict) -> go.Figure:
+    """The layers' mean activations and the accuracy of one network while it trains."""
     fig = go.Figure()
     for layer, mean in enumerate(m["mean"].values(), start=1):
-        name = f"hidden layer {layer}" + (", the top one" if layer == len(m["mean"]) else "")
-        role = {"role": "vanishing"} if layer == len(m["mean"]) else None
+        name, role = (f"hidden layer {layer}", None) if layer < 4 else ("hidden layer 4, the top one", "vanishing")
         fig.add_scatter(x=m["epochs"], y=mean, name=name, mode="lines", meta=role)
-    fig.add_scatter(
-        x=m["epochs"], y=m["accuracies"][0], name="accuracy on test images", mode="lines", meta={"role": "reference"}
-    )
-    fig.update_xaxes(title="epoch")
-    fig.update_yaxes(title="mean activation of a layer;<br>accuracy", range=[0, 1])
-    return fig
+    accuracy = {"y": m["accuracies"][0], "name": "accuracy on test images"}
+    fig.add_scatter(x=m["epochs"], **accuracy, mode="lines", meta="reference")
+    return fig.update_xaxes(title="epoch").update_yaxes(title="mean activation of a layer;<br>accuracy", range=[0, 1])
 
 
 def claim_the_top_layer_saturates_first(m):
@@ -108,21 +100,15 @@ def claim_the_top_layer_saturates_first(m):
     assert 0.04 < m["slope_early"] < 0.06
     assert 0.235 < m["slope_at_init"] <= 0.25
     assert max(m["early"]["layer_4"]) < 0.07
-    for layer in ("layer_1", "layer_2"):
-        assert min(m["early"][layer]) > 0.4
-        assert max(m["early"][layer]) < 0.65
+    assert all(0.4 < mean < 0.65 for mean in m["early"]["layer_1"] + m["early"]["layer_2"])
     assert min(m["early"]["layer_3"]) > 0.6  # driven up, as the one above is driven down
 
 
 def claim_meanwhile_nothing_is_learnt(m):
     """As long as the top layer's mean activation is below 0.05, no network gets more than a third of
     the images right."""
-    saturated = [
-        accuracy
-        for top, accuracies in zip(m["tops"], m["accuracies"], strict=True)
-        for mean, accuracy in zip(top, accuracies, strict=True)
-        if mean < SATURATED
-    ]
+    looks = [look for curves in zip(m["tops"], m["accuracies"], strict=True) for look in zip(*curves, strict=True)]
+    saturated = [accuracy for mean, accuracy in looks if mean < SATURATED]
     assert len(saturated) > 50
     assert max(saturated) < 1 / 3
 

@@ -22,19 +22,15 @@ from vgdocs.gradients import norms_of_gradients, ratio
 SEED = 0
 REPLICAS = 4  # networks
 IMAGES = 500  # digits of the training set
-HIDDEN = 3  # layers
-WIDTH = 64  # units
+SIZES = [64, 64, 64, 64, 10]  # pixels, three hidden layers, classes
 SWEEP = {"rates": {"sgd": [0.03, 0.1, 0.3, 3.0, 10.0], "adam": [0.001, 0.01, 0.1, 1.0, 10.0]}, "steps": 30}
 ABOVE = 0.3  # a rate above 2 / sharpness
-LABELS = {"sgd": "gradient descent", "adam": "Adam"}
 HIGHEST = 1e20  # losses are cut off here; some become NaN
 TOLERANCE = {"lowest": 0.05, "sharpness": 0.01, "sharpness_after": 0.1}
 WIDER = {
     "sharpness": (2.5, "random networks differ by a factor of two"),
-    "sharpness.lo": (3.0, "random networks differ by a factor of two"),
-    "sharpness.hi": (3.0, "random networks differ by a factor of two"),
-    "sharpness_after": (2.5, "near the limit it goes up and down"),
-    "sharpness_after.lo": (2.5, "near the limit it goes up and down"),
+    "sharpness.lo sharpness.hi": (3.0, "random networks differ by a factor of two"),
+    "sharpness_after sharpness_after.lo": (2.5, "near the limit it goes up and down"),
     "sharpness_after.hi": (4.0, "near the limit it goes up and down"),
     "lowest": (2.5, "the loss after a short training"),
 }
@@ -43,89 +39,82 @@ WIDER = {
 def outputs(weights: list[Tensor], x: Tensor) -> list[Tensor]:
     """Pre-activations of each layer, the last of which are the logits; of many networks if each matrix is a stack."""
     z = [x @ weights[0].mT]
-    for matrix in weights[1:]:
-        z.append(torch.relu(z[-1]) @ matrix.mT)
+    for W in weights[1:]:
+        z.append(torch.relu(z[-1]) @ W.mT)
     return z
 
 
 def start(seed: int) -> list[Tensor]:
     """One network's weights at He's scale."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes = [64] + [WIDTH] * HIDDEN + [10]
-    return [weight(fan_out, fan_in, "he", generator, torch.float32) for fan_in, fan_out in pairwise(sizes)]
+    g = torch.Generator().manual_seed(seed)
+    return [weight(o, i, "he", g, torch.float32).requires_grad_() for i, o in pairwise(SIZES)]
+
+
+def first_over_last(weights: list[Tensor], x: Tensor, y: Tensor) -> float:
+    """The first layer's gradient, with respect to pre-activations, over the last one's."""
+    z = outputs(weights, x)
+    return ratio(norms_of_gradients(F.cross_entropy(z[-1], y), z))
 
 
 def sharpness(weights: list[Tensor], x: Tensor, y: Tensor) -> float:
     """Largest eigenvalue of the Hessian with respect to all weights, by power iteration."""
-    weights = [matrix.clone().requires_grad_() for matrix in weights]
     gradient = torch.autograd.grad(F.cross_entropy(outputs(weights, x)[-1], y), weights, create_graph=True)
-    v = [g.detach() for g in gradient]
-    for _ in range(20):
-        norm = math.sqrt(sum(float((part**2).sum()) for part in v))
-        v = [part / norm for part in v]
-        v = list(torch.autograd.grad(gradient, weights, grad_outputs=v, retain_graph=True))
-    return math.sqrt(sum(float((part**2).sum()) for part in v))
+    product = [g.detach() for g in gradient]
+    for _ in range(21):  # ends with the norm of the twentieth product
+        norm = math.sqrt(sum(float((part**2).sum()) for part in product))
+        v = [part / norm for part in product]
+        product = torch.autograd.grad(gradient, weights, grad_outputs=v, retain_graph=True)  # Hessian times v
+    return norm
 
 
 def train(optimiser: str, starts: list[list[Tensor]], x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Every network trained at every rate, all at once: losses, (steps + 1, rates, networks), and the last weights."""
     rates = torch.tensor(SWEEP["rates"][optimiser]).repeat_interleave(len(starts)).view(-1, 1, 1)
     weights = [torch.stack(layer).repeat(len(rates) // len(starts), 1, 1) for layer in zip(*starts, strict=True)]
-    m, v = [torch.zeros_like(matrix) for matrix in weights], [torch.zeros_like(matrix) for matrix in weights]
+    m = v = [0.0] * len(weights)  # Adam's means of the gradient and of its square
     seen = []
     for step in range(1, SWEEP["steps"] + 2):
-        weights = [matrix.detach().requires_grad_() for matrix in weights]
+        weights = [W.detach().requires_grad_() for W in weights]
         logits = outputs(weights, x)[-1].flatten(0, 1)
         loss = F.cross_entropy(logits, y.repeat(len(rates)), reduction="none").view(len(rates), -1).mean(1)
         seen.append(loss.detach())
-        gradient = torch.autograd.grad(loss.sum(), weights)
+        update = torch.autograd.grad(loss.sum(), weights)
         if optimiser == "adam":
-            m = [0.9 * a + 0.1 * g for a, g in zip(m, gradient, strict=True)]
-            v = [0.999 * a + 0.001 * g**2 for a, g in zip(v, gradient, strict=True)]
-            gradient = [
-                a / (1 - 0.9**step) / ((b / (1 - 0.999**step)).sqrt() + 1e-8) for a, b in zip(m, v, strict=True)
-            ]
-        weights = [matrix - rates * g for matrix, g in zip(weights, gradient, strict=True)]
+            m = [0.9 * a + 0.1 * g for a, g in zip(m, update, strict=True)]
+            v = [0.999 * b + 0.001 * g**2 for b, g in zip(v, update, strict=True)]
+            means = [(a / (1 - 0.9**step), b / (1 - 0.999**step)) for a, b in zip(m, v, strict=True)]
+            update = [a / (b.sqrt() + 1e-8) for a, b in means]
+        weights = [W - rates * u for W, u in zip(weights, update, strict=True)]
     losses = torch.stack(seen).nan_to_num(HIGHEST, HIGHEST).clamp(max=HIGHEST).view(len(seen), -1, len(starts))
-    return losses, [matrix.detach().view(-1, len(starts), *matrix.shape[1:]) for matrix in weights]
+    return losses, [W.detach().view(-1, len(starts), *W.shape[1:]) for W in weights]
 
 
 def measure(seed: int = SEED) -> dict:
     """The gradient's ratio, the sharpness at the start and after training above its limit, and losses at each rate."""
     x, y = (part[:IMAGES] for part in digits()[:2])
     starts = [start(s) for s in derive_seeds(seed, REPLICAS)]
-    ratios = []
-    for weights in starts:
-        z = outputs([matrix.clone().requires_grad_() for matrix in weights], x)
-        ratios.append(ratio(norms_of_gradients(F.cross_entropy(z[-1], y), z)))
-    m: dict = {"ratio": band(ratios), "sharpness": band([sharpness(weights, x, y) for weights in starts])}
-    m["highest"], m["last"], m["rates"] = {}, {}, SWEEP["rates"]
+    m = band([{"ratio": first_over_last(W, x, y), "sharpness": sharpness(W, x, y)} for W in starts])
+    m |= {"highest": {}, "last": {}, "rates": SWEEP["rates"]}
     for optimiser in SWEEP["rates"]:
-        seen, trained = train(optimiser, starts, x, y)
-        m["highest"][optimiser] = band(seen.amax(0).T.tolist())  # by rate
-        m["last"][optimiser] = band(seen[-1].T.tolist())
+        losses, trained = train(optimiser, starts, x, y)
+        m["highest"][optimiser] = band(losses.amax(0).T.tolist())  # by rate
+        m["last"][optimiser] = band(losses[-1].T.tolist())
         if optimiser == "sgd":
-            above = SWEEP["rates"]["sgd"].index(ABOVE)
-            after = [sharpness([matrix[above, i] for matrix in trained], x, y) for i in range(REPLICAS)]
-            m["sharpness_after"] = band(after)
+            above = [W[SWEEP["rates"]["sgd"].index(ABOVE)].requires_grad_() for W in trained]
+            m["sharpness_after"] = band([sharpness(W, x, y) for W in zip(*above, strict=True)])
     m["lowest"] = min(m["last"]["sgd"]["median"])
     return m
 
 
 def draw(m: dict) -> go.Figure:
+    """The highest loss over the learning rate, and the limit of a bowl."""
     fig = go.Figure()
-    for optimiser, label in LABELS.items():
+    for optimiser, label in [("sgd", "gradient descent"), ("adam", "Adam")]:
         fig.add_traces(band_traces(m["rates"][optimiser], m["highest"][optimiser], label))
-    fig.add_scatter(
-        x=[2 / m["sharpness"]["median"]] * 2,
-        y=[1, HIGHEST],
-        name="2 / sharpness",
-        mode="lines",
-        meta="reference",
-    )
-    fig.update_xaxes(title="learning rate", type="log", exponentformat="power")
-    fig.update_yaxes(title="highest loss in 30 steps", type="log", exponentformat="power")
-    return fig
+    limit = [2 / m["sharpness"]["median"]] * 2
+    fig.add_scatter(x=limit, y=[1, HIGHEST], name="2 / sharpness", mode="lines", meta="reference")
+    fig.update_xaxes(title="learning rate", type="log")
+    return fig.update_yaxes(title="highest loss in 30 steps", type="log")
 
 
 def claim_the_gradient_is_level(m):
@@ -136,9 +125,9 @@ def claim_the_gradient_is_level(m):
 def claim_too_large_a_rate_makes_the_loss_leap(m):
     """At a learning rate of 3 or 10 gradient descent throws the loss of the middle network above 100, as Adam does at
     1 or 10, and none has learnt after 30 steps."""
-    for optimiser in LABELS:
-        assert min(m["highest"][optimiser]["median"][-2:]) > 100
-        assert min(m["highest"][optimiser]["lo"][-2:]) > 1.1 * m["highest"][optimiser]["hi"][0]
+    for optimiser, highest in m["highest"].items():
+        assert min(highest["median"][-2:]) > 100
+        assert min(highest["lo"][-2:]) > 1.1 * highest["hi"][0]
         assert min(m["last"][optimiser]["lo"][-2:]) > 1.5
 
 
@@ -151,10 +140,9 @@ def claim_a_smaller_one_trains_the_same_networks(m):
 def claim_the_sharpness_is_no_sharp_limit(m):
     """The sharpness at the start, {sharpness:.0f}, puts a bowl's limit below 0.3; at that rate all networks train, on
     flatter ground: after thirty steps the sharpness is {sharpness_after:.0f}."""
-    sharp = m["sharpness"]
+    sharp, after = m["sharpness"], m["sharpness_after"]
     assert 2 / ABOVE < sharp["lo"] <= sharp["median"] <= sharp["hi"] < 120
     assert 13 < sharp["median"] < 60
     assert m["last"]["sgd"]["hi"][m["rates"]["sgd"].index(ABOVE)] < 1
-    after = m["sharpness_after"]
-    assert 3.5 < after["median"] < min(14, 0.6 * sharp["median"])
     assert 2.5 < after["lo"] <= after["median"] <= after["hi"] < 25
+    assert 3.5 < after["median"] < min(14, 0.6 * sharp["median"])

@@ -9,12 +9,13 @@ The ratio is what the site's probe reports. How far Adam gets is a matter of its
 algorithm 1.
 """
 
+from functools import partial
 from itertools import pairwise
 
 import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from vgdocs import gradients
 from vgdocs.experiments import band, band_traces, best, derive_seeds, digits, sweep, weight
@@ -28,11 +29,10 @@ SWEEP = {
     "batch_size": 64,
 }
 POWERS = [0, 2, 3, 4, 6, 8]  # a ReLU network's ratio is about 10 to the minus this
-SCALES = {  # fan_in x weight variance
-    "relu": [2 * 10 ** (-2 * power / (DEPTH - 1)) for power in POWERS],
-    "tanh": [1.0, 0.45, 0.25],
+KINDS = {  # name, activation, fan_in x weight variance
+    "relu": ("ReLU", nn.ReLU, [2 * 10 ** (-2 * power / (DEPTH - 1)) for power in POWERS]),
+    "tanh": ("tanh", nn.Tanh, [1.0, 0.45, 0.25]),
 }
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 # Half-trained networks follow the rounding: between processors they differ as much as between seeds. At a hundredth
 # (gradient descent) and a millionth (Adam) they differ too much for a number to be cited.
 TOLERANCE = {"accuracy.sgd.ratio_0": 0.35, "accuracy.adam.ratio_4": 0.5, "accuracy": 0.15}
@@ -42,19 +42,18 @@ WIDER = {
 }
 
 
-def build(activation: str, scale: float, seed: int) -> nn.Sequential:
+def build(activation: type[nn.Module], scale: float, seed: int) -> nn.Sequential:
     """A classifier of 8 x 8 images without biases at the start."""
-    g = torch.Generator().manual_seed(seed)
-    sizes, layers = [64] + [WIDTH] * DEPTH + [CLASSES], []
-    for fan_in, fan_out in pairwise(sizes):
+    g, layers = torch.Generator().manual_seed(seed), []
+    for fan_in, fan_out in pairwise([64] + [WIDTH] * DEPTH + [CLASSES]):
         linear = nn.Linear(fan_in, fan_out)
         linear.weight.data = weight(fan_out, fan_in, 1.0 if fan_out == CLASSES else scale, g, torch.float32)
         nn.init.zeros_(linear.bias)
-        layers += [linear, ACTIVATIONS[activation]()]
+        layers += [linear, activation()]
     return nn.Sequential(*layers[:-1])
 
 
-def gradient_ratio(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> float:
+def gradient_ratio(model: nn.Sequential, x: Tensor, y: Tensor) -> float:
     """Gradient norm w.r.t. the first hidden layer's pre-activations over the last one's."""
     z, h = [], x
     for layer in model:
@@ -66,40 +65,30 @@ def gradient_ratio(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> fl
 
 def measure(seed: int = SEED) -> dict:
     """For each scale the ratio before training, a median, and the best accuracy of each optimiser, a band."""
-    data, seeds, m = digits(), derive_seeds(seed, REPLICAS), {}
-    for name, scales in SCALES.items():
-        m[name] = {"ratios": [], "adam": {"median": [], "lo": [], "hi": []}, "sgd": {"median": [], "lo": [], "hi": []}}
-        for scale in scales:
-            found = [
-                gradient_ratio(build(name, scale, s).double(), data[0][:256].double(), data[1][:256]) for s in seeds
-            ]
-            m[name]["ratios"].append(band(found)["median"])
-            swept = sweep(lambda s, name=name, scale=scale: build(name, scale, s), data, seeds=seeds, **SWEEP)
-            for optimiser, at in swept.items():
-                for end, accuracy in best({optimiser: at}).items():
-                    m[name][optimiser][end].append(accuracy)
-    powers = {"sgd": (0, 4), "adam": (0, 4, 8)}
-    m["accuracy"] = {
-        optimiser: {f"ratio_{power}": m["relu"][optimiser]["median"][POWERS.index(power)] for power in of_optimiser}
-        for optimiser, of_optimiser in powers.items()
-    }
+    data, seeds, m = digits(), derive_seeds(seed, REPLICAS), {"accuracy": {}}
+    x, y = data[0][:256].double(), data[1][:256]
+    for kind, (_, activation, scales) in KINDS.items():
+        networks = [partial(build, activation, scale) for scale in scales]
+        ratios = [[gradient_ratio(network(s).double(), x, y) for s in seeds] for network in networks]
+        m[kind] = {"ratios": [band(of_scale)["median"] for of_scale in ratios]}
+        swept = [sweep(network, data, seeds=seeds, **SWEEP) for network in networks]
+        for optimiser in SWEEP["rates"]:
+            bands = [best({optimiser: at[optimiser]}) for at in swept]
+            m[kind][optimiser] = {end: [at_scale[end] for at_scale in bands] for end in ("median", "lo", "hi")}
+    for optimiser, powers in {"sgd": (0, 4), "adam": (0, 4, 8)}.items():
+        at_scale = dict(zip(POWERS, m["relu"][optimiser]["median"], strict=True))
+        m["accuracy"][optimiser] = {f"ratio_{power}": at_scale[power] for power in powers}
     return m
 
 
 def draw(m: dict) -> go.Figure:
     fig = go.Figure()
     for optimiser, label in (("sgd", "gradient descent"), ("adam", "Adam")):
-        for name, activation in (("relu", "ReLU"), ("tanh", "tanh")):
-            fig.add_traces(band_traces(m[name]["ratios"], m[name][optimiser], f"{label}, {activation}"))
+        for kind, (name, *_) in KINDS.items():
+            fig.add_traces(band_traces(m[kind]["ratios"], m[kind][optimiser], f"{label}, {name}"))
     fig.add_scatter(x=[1e-8, 1], y=[1 / CLASSES] * 2, name="guessing", mode="lines", meta="reference")
-    fig.update_xaxes(
-        title="gradient w.r.t. pre-activations, first layer / last",
-        type="log",
-        exponentformat="power",
-        autorange="reversed",
-    )
-    fig.update_yaxes(title="accuracy after training, at the best of five rates", range=[0, 1])
-    return fig
+    fig.update_xaxes(title="gradient w.r.t. pre-activations, first layer / last", type="log", autorange="reversed")
+    return fig.update_yaxes(title="accuracy after training, at the best of five rates", range=[0, 1])
 
 
 def claim_the_ratios_are_what_they_were_meant_to_be(m):
@@ -110,31 +99,28 @@ def claim_the_ratios_are_what_they_were_meant_to_be(m):
 
 def claim_a_level_gradient_trains_with_either(m):
     """Where the gradient is level, ReLU networks reach {accuracy.sgd.ratio_0:.2f} by gradient descent and
-    {accuracy.adam.ratio_0:.2f} by Adam.
-    """
+    {accuracy.adam.ratio_0:.2f} by Adam."""
     assert 0.45 < m["accuracy"]["sgd"]["ratio_0"] < 0.97
     assert 0.75 < m["accuracy"]["adam"]["ratio_0"] < 1
 
 
 def claim_gradient_descent_needs_more_than_a_ten_thousandth(m):
     """Gradient descent gets less far at a hundredth than where the gradient is level, and at none of its rates, with
-    ReLU as with tanh, anywhere below a ten-thousandth, {accuracy.sgd.ratio_4:.2f}.
-    """
-    level, hundredth = POWERS.index(0), POWERS.index(2)
-    assert 0.15 < m["relu"]["sgd"]["median"][hundredth] < 0.9 * m["relu"]["sgd"]["median"][level]
+    ReLU as with tanh, anywhere below a ten-thousandth, {accuracy.sgd.ratio_4:.2f}."""
+    level, hundredth, *_ = m["relu"]["sgd"]["median"]  # in the order of POWERS
+    assert 0.15 < hundredth < 0.9 * level
     assert 0.08 < m["accuracy"]["sgd"]["ratio_4"] < 0.14
-    for name in SCALES:
-        for ratio, accuracy in zip(m[name]["ratios"], m[name]["sgd"]["hi"], strict=True):
+    for kind in KINDS:
+        for ratio, accuracy in zip(m[kind]["ratios"], m[kind]["sgd"]["hi"], strict=True):
             assert ratio > 3e-4 or accuracy < 0.2
 
 
 def claim_adam_reaches_further(m):
     """Adam still trains a network at a ten-thousandth, {accuracy.adam.ratio_4:.2f}, and at none of its rates at a
-    hundred-millionth, {accuracy.adam.ratio_8:.2f}. At a millionth it is a matter of the network.
-    """
+    hundred-millionth, {accuracy.adam.ratio_8:.2f}. At a millionth it is a matter of the network."""
     assert 0.3 < m["accuracy"]["adam"]["ratio_4"] < 0.95
     assert m["relu"]["adam"]["hi"][POWERS.index(4)] > 0.4
     assert 0.08 < m["accuracy"]["adam"]["ratio_8"] < 0.14
-    for name in SCALES:
-        for ratio, accuracy in zip(m[name]["ratios"], m[name]["adam"]["hi"], strict=True):
+    for kind in KINDS:
+        for ratio, accuracy in zip(m[kind]["ratios"], m[kind]["adam"]["hi"], strict=True):
             assert ratio > 1e-7 or accuracy < 0.2

@@ -8,7 +8,6 @@ Glorot & Bengio 2010, equation 14 and figure 8, for tanh.
 """
 
 import math
-import statistics
 
 import plotly.graph_objects as go
 import torch
@@ -25,13 +24,12 @@ INITS = {"xavier": ("Xavier", "vanishing"), "he": ("He", "healthy")}
 WIDER = {
     "pre_activations.xavier": (2.0, "29 layers compound the differences between networks of finite width"),
     "pre_activations.he": (2.0, "29 layers compound the differences between networks of finite width"),
-    "weights.lo": (3.0, "the smallest of twenty networks"),
-    "weights.hi": (3.0, "the largest of twenty networks"),
+    "weights.lo weights.hi": (3.0, "the smallest and the largest of twenty networks"),
 }
 
 
-def norms(init: str, seed: int, device: str) -> tuple[list[float], list[float]]:
-    """Norms of dL/dz and of dL/dW, first layer to last."""
+def network(init: str, seed: int, device: str) -> dict:
+    """Norms of dL/dz and of dL/dW over the last layer's, first layer to last, and that of all dL/dW together."""
     generator = torch.Generator().manual_seed(seed)
     h, v = torch.randn(2, BATCH, WIDTH, generator=generator, dtype=torch.float64).to(device)
     weights, z = [], []
@@ -39,39 +37,32 @@ def norms(init: str, seed: int, device: str) -> tuple[list[float], list[float]]:
         weights.append(weight(WIDTH, WIDTH, init, generator).to(device).requires_grad_())
         z.append(h @ weights[-1].T)  # (batch, width)
         h = torch.relu(z[-1])
-    both = norms_of_gradients((h * v).sum(), z + weights)
-    return both[:DEPTH], both[DEPTH:]
+    norms = norms_of_gradients((h * v).sum(), z + weights)
+    dz, dW = norms[:DEPTH], norms[DEPTH:]
+    return {"dz": [norm / dz[-1] for norm in dz], "dW": [norm / dW[-1] for norm in dW], "all_dW": math.hypot(*dW)}
 
 
 def measure(seed: int = SEED, device: str = "cpu") -> dict:
     """Both gradients by layer over the last layer's, what the first layer has, and Xavier's dL/dW over He's."""
     seeds = derive_seeds(seed, REPLICAS)
-    measured = {init: [norms(init, s, device) for s in seeds] for init in INITS}
-    m: dict = {"dz": {}, "dW": {}, "pre_activations": {}}
-    for init, networks in measured.items():
-        m["dz"][init] = band([[norm / dz[-1] for norm in dz] for dz, _ in networks])
-        m["dW"][init] = band([[norm / dW[-1] for norm in dW] for _, dW in networks])
-        m["pre_activations"][init] = m["dz"][init]["median"][0]
+    found = {init: band([network(init, s, device) for s in seeds]) for init in INITS}
+    m: dict = {key: {init: found[init][key] for init in INITS} for key in ("dz", "dW")}
+    m["pre_activations"] = {init: m["dz"][init]["median"][0] for init in INITS}
     m["weights"] = {end: values[0] for end, values in m["dW"]["xavier"].items()}
-    sizes = zip(measured["xavier"], measured["he"], strict=True)  # of dL/dW, all layers together, same draws
-    m["xavier_over_he"] = statistics.median(math.hypot(*xavier) / math.hypot(*he) for (_, xavier), (_, he) in sizes)
+    m["xavier_over_he"] = found["xavier"]["all_dW"]["median"] / found["he"]["all_dW"]["median"]
     return m
 
 
 def draw(m: dict) -> go.Figure:
-    fig = go.Figure()
-    layers = list(range(1, DEPTH + 1))
+    fig, layers = go.Figure(), list(range(1, DEPTH + 1))
     for init, (label, role) in INITS.items():
         fig.add_traces(band_traces(layers, m["dz"][init], f"∂L/∂z, {label}", role))
     fig.add_traces(band_traces(layers, m["dW"]["xavier"], "∂L/∂W, Xavier and He alike"))
     for init in INITS:
         y = [math.sqrt(SIGMA_W2[init] / 2) ** (DEPTH - layer) for layer in layers]
-        fig.add_scatter(
-            x=layers, y=y, name="theory", mode="lines", meta="theory", legendgroup="theory", showlegend=init == "he"
-        )
-    fig.update_xaxes(title="layer")
-    fig.update_yaxes(title="norm of the gradient relative to the last layer", type="log", exponentformat="power")
-    return fig
+        fig.add_scatter(x=layers, y=y, name="theory", mode="lines", meta="theory")
+    fig.update_yaxes(title="norm of the gradient relative to the last layer", type="log")
+    return fig.update_xaxes(title="layer")
 
 
 def claim_pre_activations_lose_it(m):
