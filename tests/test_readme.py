@@ -49,7 +49,7 @@ def test_the_figure_is_measured_holds_and_is_shown(make_project, tmp_path):
     html, problems = project.convert(block("markdown", "my_figure"), library)
     assert problems == []
     assert 'value="3.63797881e-12"' in html
-    assert '<span class="nf">measure</span>' in html
+    assert "</span> measure(seed: int" in html
 
 
 @pytest.mark.posix(reason="the block is for its shell; Windows' line stands in its comment")
