@@ -39,6 +39,7 @@ coverage: $(VENV)/.test ## list the lines and branches of the package that no te
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -m "not slow and not browser"
 	$(BIN)/python -m coverage combine --quiet
+	@rm -f build/coverage/data.* # of processes that were killed while they wrote
 	$(BIN)/python -m coverage html --quiet
 	$(BIN)/python -m coverage report
 
