@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
+NPM := $(shell command -v npm 2>/dev/null)
 SEEDS := 101 102 103 104 105 106 107 108 109 110 # that no claim was tuned on
 
 export NO_MKDOCS_2_WARNING := 1 # Material's notice about its own future, at each start
 
 .DEFAULT_GOAL := help
-.PHONY: help serve build offline speed test check-all lint format deploy clean
+.PHONY: help serve build offline speed test coverage check-all lint format deploy clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,14 +34,24 @@ test: $(VENV)/.test ## measure the figures and run all tests but the slow ones, 
 	$(BIN)/vgdocs run
 	$(BIN)/python -m pytest --numprocesses 2 --shuffle new
 
+coverage: $(VENV)/.test ## list the lines and branches of the package that no test enters; build/coverage/html shows them
+	$(BIN)/vgdocs run
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -m "not slow and not browser"
+	$(BIN)/python -m coverage combine --quiet
+	@rm -f build/coverage/data.* # of processes that were killed while they wrote
+	$(BIN)/python -m coverage html --quiet
+	$(BIN)/python -m coverage report
+
 check-all: $(VENV)/.test test ## that, the slow tests, and every claim on ten seeds it was not tuned on
 	$(BIN)/vgdocs run $(SEEDS:%=--seed %)
 	$(BIN)/python -m pytest -m slow
 
-lint: $(VENV)/.test ## style, formatting and types
+lint: $(VENV)/.test $(if $(NPM),node_modules/.package-lock.json) ## style, formatting and types, of the JavaScript too
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(if $(NPM),npm run --silent check,@echo "The JavaScript was not checked: npm is not installed"; test -z "$$CI")
 
 format: $(VENV)/.test ## mend what can be mended mechanically
 	$(BIN)/ruff check --fix
@@ -61,6 +72,10 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing what the site and its tests need (PyTorch among them; this takes a minute or two) ..."
 	$(PIP) -e '.[site,experiments,test]' -c constraints.txt
 	@touch $@ $(VENV)/.site
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'

@@ -97,7 +97,7 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_nan_within_two_steps(m):
-    """Without clipping SGD at a rate of 0.1 has no loss any more from step {broken_at_step} on, after one update or two."""
+    """Without clipping SGD at a rate of 0.1 has no loss any more from step {broken_at_step} on."""
     assert 2 <= m["broken_at_step"] <= 3
 
 

@@ -1,3 +1,4 @@
+// @ts-check
 /* Draws the figures, shows where a number comes from, saves a figure's data.
  * A figure arrives as <div class="vg-plot" data-plot='{"data": [...], "layout": {...}}'> and says nothing about
  * colours or fonts: those are the tokens of vg.css, so that one figure serves both themes. In it lies its poster, drawn
@@ -9,12 +10,16 @@
   if (window.vg) return; // one copy, even if a page's scripts are executed again
 
   // Relative to this file: that holds under any sub-path, in each archived version and after instant navigation.
-  const BUNDLE = new URL("vendor/plotly-basic.min.js", document.currentScript.src);
-  const EXPLORER = new URL("explore.js", document.currentScript.src);
+  const HERE = /** @type {HTMLScriptElement} */ (document.currentScript).src;
+  const BUNDLE = new URL("vendor/plotly-basic.min.js", HERE), EXPLORER = new URL("explore.js", HERE);
   const TYPES = ["scatter", "bar", "pie"]; // anything else the bundle draws as a scatter, without a word
   const ROLES = ["vanishing", "healthy", "exploding", "theory", "reference"];
   const DASHES = ["solid", "9px,3px,2px,3px", "2px,3px", "11px,4px", "11px,3px,2px,3px,2px,3px", "5px,5px"];
-  const FIRST_DASH = { reference: 2, theory: 5 }, WIDTHS = { reference: 1.25, theory: 1.5 };
+  /** @type {Record<string, number>} */
+  const FIRST_DASH = { reference: 2, theory: 5 };
+  /** @type {Record<string, number>} */
+  const WIDTHS = { reference: 1.25, theory: 1.5 };
+  /** @type {Record<string, string[]>} */
   const SYMBOLS = { // so that colour is never the only sign
     vanishing: ["triangle-down", "triangle-down-open"], exploding: ["triangle-up", "triangle-up-open"],
     healthy: ["circle", "circle-open"], other: ["circle", "square", "diamond", "cross", "x", "star"],
@@ -22,37 +27,53 @@
   const NARROW = 24; // rem; as in vg.css, where it chooses between the two posters
   const TOUCH = matchMedia("(hover: none)").matches;
 
+  /** @param {any} value */
   const isObject = value => value !== null && typeof value === "object" && !Array.isArray(value);
-  /** One object from several; the later ones overrule. */
+  /** One object from several; the later ones overrule. @type {(...objects: any[]) => any} */
   const merge = (...objects) => objects.reduce((result, object) => {
     for (const [key, value] of Object.entries(object ?? {})) {
       result[key] = isObject(value) ? merge(isObject(result[key]) ? result[key] : {}, value) : value;
     }
     return result;
   }, {});
+  /** @template {keyof HTMLElementTagNameMap} T
+   * @param {T} tag @param {object} properties @param {(Node | string)[]} children */
   const make = (tag, properties, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
     return element.append(...children), element;
   };
+  /** @param {string} selector */
+  const all = selector => /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(selector));
+  /** What an event happened in. @param {Event} event @param {string} selector @returns {HTMLElement | null} */
+  const around = ({ target }, selector) => (target instanceof Element ? target.closest(selector) : null);
 
   // ---- Theme ---------------------------------------------------------------------------------------------------
-  /** The tokens that hold inside `scope`. */
+  /** The tokens that hold inside `scope`. @returns {Theme} */
   function readTheme(scope = document.body) {
-    const css = getComputedStyle(scope), token = name => css.getPropertyValue(`--vg-${name}`).trim();
+    const css = getComputedStyle(scope);
+    /** @param {string} name */
+    const token = name => css.getPropertyValue(`--vg-${name}`).trim();
+    /** @param {string} name */
     const list = name => {
       const colors = [token(name)];
       for (let next = 2, color; (color = token(`${name}-${next}`)); next++) colors.push(color);
       return colors;
     };
+    /** @type {Theme["ramps"]} */
     const ramps = { other: list("category"), scale: list("scale") };
     for (const role of ROLES) ramps[role] = list(role);
     return { token, ramps, rem: parseFloat(getComputedStyle(document.documentElement).fontSize) };
   }
 
+  /** @param {Trace} trace @returns {string} */
   const roleOf = ({ meta }) => [meta, meta?.role].find(role => ROLES.includes(role)) ?? "other";
-  const isBand = trace => trace.meta?.band === true, shade = hex => hex + "26"; // 15 %
+  /** @param {Trace} trace */
+  const isBand = trace => trace.meta?.band === true;
+  /** @param {string} hex */
+  const shade = hex => hex + "26"; // 15 %
 
-  /** Traces of one name are one entry of the legend, shown once: a tap hides a line with its band, in every panel. */
+  /** Traces of one name are one entry of the legend, shown once: a tap hides a line with its band, in every panel.
+   * @param {Trace[]} data @returns {Trace[]} */
   function sortLegend(data) {
     const shown = new Set();
     return data.map(trace => {
@@ -64,14 +85,20 @@
     });
   }
 
-  /** Colour, dash and symbol of each trace: one name looks the same in every panel, two names never do. */
+  /** Colour, dash and symbol of each trace: one name looks the same in every panel, two names never do.
+   * @param {Trace[]} data @param {Theme} theme
+   * @returns {{ color: string, dash?: string, symbol?: string, k?: number }[]} */
   function chooseLooks(data, { ramps }) {
-    const known = new Map(), count = {};
+    const known = new Map();
+    /** @type {Record<string, number>} */
+    const count = {};
     const lines = data.map((trace, i) => {
       if (isBand(trace)) return null;
       const role = roleOf(trace), key = `${role} ${trace.legendgroup || trace.name || i}`;
       if (!known.has(key)) {
-        const k = (count[role] = (count[role] ?? -1) + 1), at = list => list[k % list.length];
+        const k = (count[role] = (count[role] ?? -1) + 1);
+        /** @param {string[]} list */
+        const at = list => list[k % list.length];
         const dash = DASHES[((FIRST_DASH[role] ?? 0) + k) % DASHES.length];
         known.set(key, { k, dash, color: at(ramps[role]), symbol: at(SYMBOLS[role] ?? SYMBOLS.other) });
       }
@@ -83,6 +110,7 @@
     });
   }
 
+  /** @param {Trace[]} data @param {Theme} theme @returns {Trace[]} */
   function paintTraces(data, theme) {
     const looks = chooseLooks(data, theme), ink = theme.token("ink-2");
     return data.map((trace, i) => {
@@ -92,11 +120,12 @@
       }
       if (trace.type === "pie") return merge(trace, { marker: { colors: theme.ramps.other } });
       const measured = typeof trace.marker?.color === "object"; // a list of numbers, for a colour scale
+      /** @type {Trace} */
       const fixed = { marker: measured ? {} : { color, line: { color } }, textfont: { color: ink } };
       for (const error of ["error_x", "error_y"]) {
         if (trace[error]) fixed[error] = { thickness: 1.25, width: 3, color: bar ? ink : color };
       }
-      const pattern = { shape: ["", "/", ".", "x"][k % 4], fgcolor: theme.token("paper"), fillmode: "overlay" };
+      const pattern = { shape: ["", "/", ".", "x"][(k ?? 0) % 4], fgcolor: theme.token("paper"), fillmode: "overlay" };
       if (bar) return merge(trace, fixed, { marker: { pattern } });
       if (trace.fill && trace.fill !== "none") fixed.fillcolor = shade(color);
       const marker = measured ? { symbol: "circle", line: { width: 0 } } : { symbol, size: 6, line: { width: 1.5 } };
@@ -105,7 +134,8 @@
     });
   }
 
-  /** A figure may overrule what is called `own`; what is `fixed` is the theme's alone. */
+  /** A figure may overrule what is called `own`; what is `fixed` is the theme's alone.
+   * @param {object} layout @param {Trace[]} data @param {Theme} theme @param {number} width */
   function paintLayout(layout, data, { token, ramps, rem }, width) {
     const narrow = width < NARROW * rem, size = rem / 20; // text grows with the page's own
     const font = { family: token("sans"), size: size * (narrow ? 12 : 13), color: token("ink-2") };
@@ -137,7 +167,10 @@
         tickfont: { ...font, size: font.size - (log ? 1.5 : 0) }, // powers of ten come out a quarter larger
       });
     }
-    const each = (key, under, over) => (result[key] &&= result[key].map(item => merge(under, item, over)));
+    /** @param {string} key @param {object} under @param {object} over */
+    const each = (key, under, over) => {
+      result[key] &&= result[key].map((/** @type {object} */ item) => merge(under, item, over));
+    };
     each("annotations", { showarrow: false, arrowwidth: 1 }, { font: small, arrowcolor: faint });
     each("shapes", { line: { width: 1, dash: "dot" } }, { line: { color: faint }, fillcolor: token("grid") });
     const control = { bgcolor: token("sunken"), bordercolor: token("rule"), font, tickcolor: faint };
@@ -146,24 +179,33 @@
   }
 
   // ---- Drawing -------------------------------------------------------------------------------------------------
+  /** @type {Promise<any> | null} */
   let bundle = null; // promise of Plotly, once a figure is near
   const loadPlotly = () => (bundle ??= new Promise((resolve, reject) => {
     const script = make("script", { src: BUNDLE, onload: () => resolve(window.Plotly) });
     // Offline, perhaps: the next figure may try again.
-    script.onerror = () => reject(new Error(`${BUNDLE.pathname} could not be loaded`), (bundle = null));
+    script.onerror = () => (bundle = null, reject(new Error(`${BUNDLE.pathname} could not be loaded`)));
     // Plotly puts its rules into this element if it finds it. One in the head would not survive instant navigation.
     document.body.append(make("style", { id: "plotly.js-style-global" }), script);
   }));
 
+  /** @type {Window["vg"]["paint"]} */
   const paint = ({ data, layout = {}, frames }, width, theme = readTheme()) =>
     ({ data: paintTraces(sortLegend(data), theme), layout: paintLayout(layout, data, theme, width), frames });
 
+  /** @type {Map<HTMLElement, { stage: any, width: number }>} */
   const stages = new Map(); // of each figure that is live or about to be: what Plotly draws in, and its width
-  const resizes = new ResizeObserver(entries => entries.forEach(entry => refit(entry.target)));
+  const resizes = new ResizeObserver(
+    entries => entries.forEach(({ target }) => refit(/** @type {HTMLElement} */ (target))));
   // What has no poster is drawn when it comes near.
   const approaches = new IntersectionObserver(
-    entries => entries.forEach(entry => entry.isIntersecting && draw(entry.target)), { rootMargin: "800px 0px" });
+    entries => entries.forEach(entry => entry.isIntersecting && draw(/** @type {HTMLElement} */ (entry.target))),
+    { rootMargin: "800px 0px" });
 
+  /** @param {HTMLElement} element @returns {Plot} */
+  const plotOf = element => JSON.parse(element.dataset.plot ?? "");
+
+  /** @param {HTMLElement} element */
   async function draw(element) {
     approaches.unobserve(element);
     if (stages.has(element)) return;
@@ -172,15 +214,16 @@
     try {
       const Plotly = await loadPlotly();
       if (!element.isConnected) return; // the reader has moved on
-      const drawn = element.dataset.plot, plot = JSON.parse(drawn);
+      const drawn = element.dataset.plot, plot = plotOf(element);
       const stranger = plot.data.find(trace => !TYPES.includes(trace.type ?? "scatter"));
       if (stranger) throw new Error(`the bundle has no traces of type ${stranger.type}`);
       if (!readTheme().token("ink")) throw new Error("the style, assets/vg.css, could not be loaded");
+      const figure = /** @type {HTMLElement | null} */ (element.closest("[data-figure]"));
       element.append(stage); // over the poster, and invisible until it is whole
       await Plotly.newPlot(stage, { ...paint(plot, element.clientWidth), config: {
         displaylogo: false, showSendToCloud: false, displayModeBar: TOUCH ? false : "hover",
         modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
-        toImageButtonOptions: { format: "svg", filename: element.closest("[data-figure]")?.dataset.figure ?? "figure" },
+        toImageButtonOptions: { format: "svg", filename: figure?.dataset.figure ?? "figure" },
       } });
       // An image cannot hold buttons, a group can. Of the drawing itself a screen reader needs the name alone.
       Object.assign(element, { role: "group", ariaLabel: element.ariaLabel ?? "Plot" });
@@ -188,48 +231,63 @@
       element.classList.add("vg-is-live");
       element.querySelectorAll(".vg-poster, .vg-undrawn").forEach(stand => stand.remove());
       resizes.observe(element);
-      if (element.dataset.plot !== drawn) show(element, JSON.parse(element.dataset.plot)); // asked for meanwhile
+      if (element.dataset.plot !== drawn) show(element, plotOf(element)); // asked for meanwhile
     } catch (error) {
       console.error("vg: a figure could not be drawn:", error);
-      if (element.querySelector(".vg-poster")) return stage.remove(), stages.delete(element); // it says nearly as much
-      element.replaceChildren(make("strong", {}, "This figure could not be drawn"), make("pre", {}, error.message));
+      if (element.querySelector(".vg-poster")) { // it says nearly as much
+        stage.remove();
+        stages.delete(element);
+        return;
+      }
+      const message = error instanceof Error ? error.message : String(error);
+      element.replaceChildren(make("strong", {}, "This figure could not be drawn"), make("pre", {}, message));
       Object.assign(element, { role: "alert", className: "vg-plot vg-error" });
     }
   }
 
-  /** Draws a plot into an element, or another one in its place: for pages whose plots depend on the reader. */
+  /** Draws a plot into an element, or another one in its place: for pages whose plots depend on the reader.
+   * @type {Window["vg"]["show"]} */
   async function show(element, plot) {
     element.dataset.plot = JSON.stringify(plot);
-    if (!element.classList.contains("vg-is-live")) return draw(element); // which reads the latest when it comes to it
-    await window.Plotly.react(stages.get(element).stage, paint(plot, element.clientWidth));
+    const state = stages.get(element);
+    // drawing reads the latest when it comes to it
+    if (!state || !element.classList.contains("vg-is-live")) return draw(element);
+    await window.Plotly.react(state.stage, paint(plot, element.clientWidth));
   }
 
-  /** Paints again from the present state, so that a zoom or a hidden trace stays as the reader left it. */
+  /** Paints again from the present state, so that a zoom or a hidden trace stays as the reader left it.
+   * @param {HTMLElement} element @param {Theme} theme */
   function repaint(element, theme) {
-    const { stage } = stages.get(element);
-    if (stage.data) window.Plotly.react(stage, paint(stage, element.clientWidth, theme)); // else it waits for the bundle
+    const stage = stages.get(element)?.stage;
+    if (!stage?.data) return; // it waits for the bundle
+    window.Plotly.react(stage, paint(stage, element.clientWidth, theme));
   }
+  /** @param {Theme} theme */
   const repaintAll = theme => stages.forEach((_, element) => repaint(element, theme));
 
+  /** @param {HTMLElement} element */
   function refit(element) {
-    if (!stages.has(element)) return; // it left the page with its last change of size still to be told
-    const state = stages.get(element), before = state.width, now = element.clientWidth, theme = readTheme();
+    const state = stages.get(element);
+    if (!state) return; // it left the page with its last change of size still to be told
+    const before = state.width, now = element.clientWidth, theme = readTheme();
     if (!now || before === now) return; // inside a closed tab or box, or not resized at all
     state.width = now;
     if (before < NARROW * theme.rem !== now < NARROW * theme.rem) repaint(element, theme);
     window.Plotly.Plots.resize(state.stage);
   }
 
-  for (const event of ["pointerover", "focusin", "click"]) {
-    document.addEventListener(event, ({ target, pointerType }) => {
-      if (event === "pointerover" && pointerType === "touch") return; // a finger that scrolls by; a tap is a click
-      const element = target.closest?.(".vg-plot[data-plot]");
+  for (const name of ["pointerover", "focusin", "click"]) {
+    document.addEventListener(name, event => {
+      // a finger that scrolls by; a tap is a click
+      if (name === "pointerover" && /** @type {PointerEvent} */ (event).pointerType === "touch") return;
+      const element = around(event, ".vg-plot[data-plot]");
       if (element) draw(element);
     });
   }
 
   // ---- Numbers and data ----------------------------------------------------------------------------------------
   const NUMBER = "data.vg-number[role=button]";
+  /** @param {HTMLElement} number */
   function explain(number) {
     const { figure, number: name } = number.dataset, shown = `fig-${figure}`;
     // the page of all numbers, if the site has one: a copy for the file system has other addresses than a site
@@ -239,11 +297,11 @@
     const origin = href ? make("a", { href }, `${figure}.${name}`) : `${figure}.${name}`;
     const source = make("span", {}, "measured by ", origin);
     const box = make("span", { className: "vg-popover", popover: "auto", role: "dialog", ariaLabel: "Measured value" },
-      make("output", {}, number.getAttribute("value")), source);
+      make("output", {}, number.getAttribute("value") ?? ""), source);
     number.after(box); // right behind the number, so that Tab leads from one into the other
     // Told after the click that closes the box has come through: that click opens no other.
-    box.addEventListener("toggle", ({ newState }) => {
-      if (newState === "open") return;
+    box.addEventListener("toggle", event => {
+      if (/** @type {ToggleEvent} */ (event).newState === "open") return;
       number.ariaExpanded = "false";
       box.remove();
     });
@@ -255,43 +313,49 @@
     style.top = `${scrollY + (below ? at.bottom + 6 : at.top - height - 6)}px`;
   }
 
+  /** @param {Element} figure */
   function csvOf(figure) {
+    /** @param {HTMLTableCellElement} cell */
     const text = cell => cell.querySelector("data[value]")?.getAttribute("value") ?? cell.textContent.trim();
+    /** @param {string} value */
     const quote = value => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-    const rows = [...figure.querySelector(".vg-data table").rows];
+    const rows = [.../** @type {HTMLTableElement} */ (figure.querySelector(".vg-data table")).rows];
     return rows.map(row => [...row.cells].map(cell => quote(text(cell))).join(",") + "\r\n").join("");
   }
 
-  /** All that is drawn, bands and theory too, as Plotly takes it. */
+  /** All that is drawn, bands and theory too, as Plotly takes it. @param {HTMLElement} figure */
   function jsonOf(figure) {
-    const plot = figure.querySelector(".vg-plot");
-    return JSON.stringify({ figure: figure.dataset.figure, finding: plot.ariaLabel, ...JSON.parse(plot.dataset.plot) });
+    const plot = /** @type {HTMLElement} */ (figure.querySelector(".vg-plot"));
+    return JSON.stringify({ figure: figure.dataset.figure, finding: plot.ariaLabel, ...plotOf(plot) });
   }
 
+  /** @param {HTMLElement} figure @param {string} format */
   function save(figure, format) {
-    const text = { csv: csvOf, json: jsonOf }[format](figure), type = { csv: "text/csv", json: "application/json" }[format];
+    const [text, type] = format === "csv" ? [csvOf(figure), "text/csv"] : [jsonOf(figure), "application/json"];
     const href = URL.createObjectURL(new Blob([text], { type }));
     make("a", { href, download: `${figure.dataset.figure}.${format}` }).click();
     setTimeout(() => URL.revokeObjectURL(href), 1000);
   }
 
-  document.addEventListener("click", ({ target }) => {
-    const number = target.closest(NUMBER);
+  document.addEventListener("click", event => {
+    const number = around(event, NUMBER);
     if (number?.ariaExpanded === "false") explain(number); // the browser closes what was open
-    const button = target.closest("button.vg-save");
-    if (button) save(button.closest("figure.vg-figure"), button.value);
+    const button = /** @type {HTMLButtonElement | null} */ (around(event, "button.vg-save"));
+    if (button) save(/** @type {HTMLElement} */ (button.closest("figure.vg-figure")), button.value);
   });
   document.addEventListener("keydown", event => {
-    if (!["Enter", " "].includes(event.key) || !event.target.closest?.(NUMBER)) return;
+    const number = ["Enter", " "].includes(event.key) && around(event, NUMBER);
+    if (!number) return;
     event.preventDefault(); // the space bar would scroll
-    event.target.click();
+    number.click();
   });
 
   // ---- Pages come and go ---------------------------------------------------------------------------------------
   /** What scrolls in its own box takes the focus, so that the arrow keys scroll it. */
   const boxes = new ResizeObserver(entries => {
     for (const { target: box } of entries) {
-      box.scrollWidth > box.clientWidth ? (box.tabIndex = 0) : box.removeAttribute("tabindex");
+      if (box.scrollWidth > box.clientWidth) box.setAttribute("tabindex", "0");
+      else box.removeAttribute("tabindex");
     }
   });
   const BOXES = ["pre > code", ".md-typeset__scrollwrap", "table:not([class])", "div.arithmatex", ".vg-output > pre"];
@@ -299,15 +363,16 @@
   /** What Material leaves out for screen readers. */
   function name() {
     // buttons on code, each in a navigation of its own
-    for (const buttons of document.querySelectorAll(".md-code__nav")) buttons.role = "none";
+    for (const buttons of all(".md-code__nav")) buttons.role = "none";
     // the button of the versions, whose name leaves out what it reads
     const version = document.querySelector(".md-version__current"), read = version?.textContent.trim();
-    if (read && !version.ariaLabel.includes(read)) version.ariaLabel = `${read}: ${version.ariaLabel}`;
+    const label = version?.ariaLabel;
+    if (label && read && !label.includes(read)) version.ariaLabel = `${read}: ${label}`;
     // a section with a page of its own is labelled by an icon
-    for (const label of document.querySelectorAll(".md-nav__container > label")) {
-      const section = document.querySelector(`nav[aria-labelledby=${label.id}]`);
-      if (!section) continue; // named before
-      section.ariaLabel = label.previousElementSibling.textContent.trim();
+    for (const label of all(".md-nav__container > label")) {
+      const section = document.querySelector(`nav[aria-labelledby=${label.id}]`), link = label.previousElementSibling;
+      if (!section || !link) continue; // named before
+      section.ariaLabel = link.textContent.trim();
       section.removeAttribute("aria-labelledby");
     }
   }
@@ -318,27 +383,27 @@
 
   /** Takes in what is new on the page and lets go of what has left it; once more changes nothing. */
   function mount() {
-    for (const element of stages.keys()) element.isConnected || stages.delete(element);
-    for (const element of document.querySelectorAll(".vg-plot[data-plot]")) {
+    for (const element of stages.keys()) if (!element.isConnected) stages.delete(element);
+    for (const element of all(".vg-plot[data-plot]")) {
       element.tabIndex = 0; // the keyboard's way to a live figure
       if (!element.querySelector(".vg-poster")) approaches.observe(element);
     }
-    for (const button of document.querySelectorAll("button.vg-save")) button.hidden = false;
-    for (const term of document.querySelectorAll("dt[id]:not(:has(.headerlink))")) {
+    for (const button of all("button.vg-save")) button.hidden = false;
+    for (const term of all("dt[id]:not(:has(.headerlink))")) {
       const link = { className: "headerlink", href: `#${term.id}`, title: "Permanent link", textContent: "¶" };
       term.append(" ", make("a", link)); // headings get theirs at build, terms and statements here
     }
-    for (const box of document.querySelectorAll(BOXES.map(box => `.md-content ${box}`))) boxes.observe(box);
+    for (const box of all(BOXES.map(box => `.md-content ${box}`).join())) boxes.observe(box);
     // paper shows their addresses; Material writes all addresses out, so that style alone can't tell them
-    for (const link of document.querySelectorAll(".md-content a")) {
-      link.classList.toggle("vg-elsewhere", link.host !== location.host);
+    for (const link of all(".md-content a")) {
+      link.classList.toggle("vg-elsewhere", /** @type {HTMLAnchorElement} */ (link).host !== location.host);
     }
     name();
     const explorer = document.querySelector(".vg-explorer"); // on one page only, which alone pays for its script
     if (explorer && window.vg.explore) window.vg.explore(explorer);
     else if (explorer && !document.querySelector(`script[src="${EXPLORER}"]`)) document.body.append(make("script", { src: EXPLORER }));
     if (!("popover" in HTMLElement.prototype)) return; // the number's title has to do
-    for (const number of document.querySelectorAll("data.vg-number")) {
+    for (const number of all("data.vg-number")) {
       if (number.closest("a, summary, button, label")) continue; // a control cannot hold another
       Object.assign(number, { role: "button", tabIndex: 0, ariaHasPopup: "dialog", ariaExpanded: "false" });
     }
@@ -355,5 +420,6 @@
   addEventListener("afterprint", () => repaintAll(readTheme()));
 
   window.vg = { mount, paint, show }; // Material announces every page, the first one too; without it there is only this one
-  window.document$ ? window.document$.subscribe(mount) : mount();
+  if (window.document$) window.document$.subscribe(mount);
+  else mount();
 })();
