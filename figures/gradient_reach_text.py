@@ -126,8 +126,8 @@ def claim_training_extends_the_reach(m):
 
 
 def claim_attention_sees_all_distances_alike_at_first(m):
-    """Self-attention starts with {attention.before:.4f} of the last character's gradient 40 characters back, and with as
-    much, within a factor of two, at every other distance."""
+    """Self-attention starts with {attention.before:.4f} of the last character's gradient 40 characters back, and
+    within a factor of two with as much at every other distance."""
     curve = m["attention"]["curves"]["before"]["median"][1:]
     assert 0.0043 < m["attention"]["before"] < 0.0085
     assert max(curve) / min(curve) < 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from vgdocs.__main__ import cli
+from vgdocs.cli import cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
