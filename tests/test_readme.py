@@ -88,7 +88,7 @@ def test_what_is_to_be_installed_can_be():
         for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *paths]
         for found in re.findall(r"pip install (?:-e )?['\"]?([\w.]+)(?:\[([a-z,]+)\])?", path.read_text("utf-8"))
     }
-    assert ("README.md", ".", "site,test") in told
+    assert ("README.md", ".", "site,experiments,test") in told
     assert {what for _, what, _ in told} == {".", "properdocs"}
     assert {extra for *_, extras in told for extra in extras.split(",") if extra} <= EXTRAS.keys()
 

@@ -10,7 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 FORMS = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
-ASSETS = [ROOT / "docs/assets", ROOT / "src/vgdocs/assets"]
+ASSETS = [ROOT / "docs/assets", ROOT / "src/vgdocs/pages/assets"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
@@ -92,6 +92,6 @@ def test_each_script_that_is_linted_is_type_checked():
     ignored = json.loads((ROOT / ".oxlintrc.json").read_text("utf-8"))["ignorePatterns"]
     ours = [path.relative_to(ROOT) for folder in ASSETS for path in folder.rglob("*.js")]
     linted = [path for path in ours if not any(path.match(pattern) for pattern in ignored)]
-    assert Path("src/vgdocs/assets/vg.js") in linted
+    assert Path("src/vgdocs/pages/assets/vg.js") in linted
     for path in linted:
         assert (ROOT / path).read_text("utf-8").startswith("// @ts-check\n"), path
