@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 try:
     import click
@@ -48,7 +49,17 @@ class Failed(click.ClickException):
         click.secho(self.format_message(), err=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands of which each tells by one message what is wrong with names, settings or files."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (CitationError, SettingError, drift.DriftError) as error:
+            raise Failed(str(error)) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -58,10 +69,7 @@ class Failed(click.ClickException):
 @click.pass_context
 def cli(context: click.Context, root: Path) -> None:
     """Figures that measure, pages that cite, claims that fail."""
-    try:
-        context.obj = settings.read(root.resolve()).library(root.resolve())
-    except SettingError as error:
-        raise Failed(str(error)) from None
+    context.obj = settings.read(root.resolve()).library(root.resolve())
 
 
 @cli.command()
@@ -176,7 +184,11 @@ def numbers(library: Library, names: tuple[str, ...], as_json: bool, slowest: bo
     elif as_json:
         click.echo(json.dumps(library.summary(), indent=1, ensure_ascii=False))
     elif slowest:
-        _echo_times(library.times())
+        times = library.times()
+        total = sum(times.values()) or 1.0
+        for name, seconds in times.items():
+            click.echo(f"{seconds:7.2f} s  {seconds / total:6.1%}  {name}")
+        click.echo(f"{total:7.2f} s  in all, on one core")
     else:
         for entry in library.entries.values():
             for name, value in entry.numbers.items():
@@ -247,27 +259,14 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
     return chosen
 
 
-def _refresh(
-    library: Library,
-    names: Iterable[str] | None,
-    *,
-    seed: int | None = None,
-    jobs: int | None = None,
-    device: str = "cpu",
-) -> None:
-    try:
-        with bar() as progress:
-            library.refresh(names, seed=seed, device=device, jobs=jobs, progress=progress)
-    except (CitationError, SettingError) as error:
-        raise Failed(str(error)) from None
+def _refresh(library: Library, names: Iterable[str] | None, **options: Any) -> None:
+    with bar() as progress:
+        library.refresh(names, progress=progress, **options)
 
 
 def _accepted(library: Library) -> drift.Content:
     path = library.root / drift.ACCEPTED
-    try:
-        return drift.load(str(path), library.root) if path.exists() else {"figures": {}}
-    except drift.DriftError as error:
-        raise Failed(str(error)) from None
+    return drift.load(str(path), library.root) if path.exists() else {"figures": {}}
 
 
 def _accept(library: Library, names: tuple[str, ...] | None) -> None:
@@ -284,13 +283,6 @@ def _total(library: Library) -> str:
     claims = sum(len(entry.figure.claims) for entry in entries if entry.figure)
     failed = sum(len(entry.failed) for entry in entries)
     return f"{count(len(entries), 'figure')}, {count(claims, 'claim')}, {failed} failed"
-
-
-def _echo_times(times: dict[str, float]) -> None:
-    total = sum(times.values()) or 1.0
-    for name, seconds in times.items():
-        click.echo(f"{seconds:7.2f} s  {seconds / total:6.1%}  {name}")
-    click.echo(f"{total:7.2f} s  in all, on one core")
 
 
 cli.add_command(explore)

@@ -23,7 +23,7 @@ ASKED = "__asked__"  # what the asserts of a script report to
 
 
 class Asked:
-    """What the asserts of one script have been asked since `clear`."""
+    """The asserts of one script that were reached since `clear`, beside those that each claim has to reach."""
 
     def __init__(self, path: Path, expected: Mapping[str, set[int]]) -> None:
         self.path, self.expected = path, expected
@@ -101,15 +101,10 @@ class _Reporting(ast.NodeTransformer):
         self._claim: str | None = None
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        outer = self._claim
-        if node.col_offset == 0 and node.name.startswith("claim_"):
-            self._claim = node.name
-            self.expected[node.name] = set()
-        else:
-            self._claim = None
-        self.generic_visit(node)
-        self._claim = outer
-        return node
+        if node.col_offset or not node.name.startswith("claim_"):
+            return self._guarded(node)
+        self.expected[node.name] = set()
+        return self._guarded(node, node.name)
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         if self._claim:
@@ -118,8 +113,8 @@ class _Reporting(ast.NodeTransformer):
         node.test = ast.copy_location(asked, node.test)
         return node
 
-    def _guarded(self, node: ast.AST) -> ast.AST:
-        outer, self._claim = self._claim, None
+    def _guarded(self, node: ast.AST, claim: str | None = None) -> ast.AST:
+        outer, self._claim = self._claim, claim
         self.generic_visit(node)
         self._claim = outer
         return node
