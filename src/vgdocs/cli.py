@@ -37,9 +37,10 @@ def _read_shard(context: click.Context, parameter: click.Parameter, value: str |
     if value is None:
         return None
     match = re.fullmatch(r"(\d+)/(\d+)", value)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
+    index, shares = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= index <= shares:
         raise click.BadParameter("the second share of four is 2/4")
-    return int(match[1]), int(match[2])
+    return index, shares
 
 
 class Failed(click.ClickException):
@@ -89,10 +90,6 @@ def run(
 ) -> None:
     """Measure the figures named, or all, and run their claims."""
     chosen = _choose(library, names, shard, device)
-    if not any(find(library.folder)):
-        raise Failed(
-            f"There is nothing to measure: {library.folder} holds no figure script; `vgdocs new NAME` writes one"
-        )
     failures = []
     for seed in seeds or (None,):
         _refresh(library, chosen, seed=seed, jobs=jobs, device=device)
@@ -180,7 +177,12 @@ def numbers(library: Library, names: tuple[str, ...], as_json: bool, slowest: bo
     if accept:
         if failures:
             raise Failed("\n\n".join([*failures, "Nothing is accepted while figures or claims fail."]))
-        _accept(library, names or None)
+        old, new = _accepted(library), library.summary()
+        changes = [change for change in drift.compare(old, new) if not names or change.figure in names]
+        path = library.root / drift.ACCEPTED
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(drift.accept(old, new, changes), indent=1) + "\n", encoding="utf-8")
+        click.echo(drift.text_table(changes) if changes else "No number moved beyond its tolerance.")
     elif as_json:
         click.echo(json.dumps(library.summary(), indent=1, ensure_ascii=False))
     elif slowest:
@@ -237,11 +239,13 @@ def assets(site: Path) -> None:
     click.echo(f"{site}: {count(len(site_assets.served()), 'file')} below assets/")
 
 
-def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | None, device: str) -> list[str] | None:
-    """The figures to measure; None stands for all that there are."""
-    if not shard and device == "cpu":
-        return list(names) or None
+def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | None, device: str) -> list[str]:
+    """The names of the figures to measure."""
     figures, errors = find(library.folder)
+    if not figures and not errors:
+        raise Failed(
+            f"There is nothing to measure: {library.folder} holds no figure script; `vgdocs new NAME` writes one"
+        )
     chosen = list(names) or [*figures, *errors]
     if device != "cpu":
         able = [name for name in chosen if name in figures and figures[name].takes_device]
@@ -252,7 +256,7 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
     if shard:
         known = _accepted(library)["figures"]
         shared = share(chosen, *shard, {name: figure.get("seconds", 1.0) for name, figure in known.items()})
-        if not shared and chosen:
+        if not shared:
             most = f"{count(len(chosen), 'figure')} can be split into {count(len(chosen), 'share')} at most"
             raise Failed(f"The share {shard[0]}/{shard[1]} is empty: {most}")
         chosen = shared
@@ -267,15 +271,6 @@ def _refresh(library: Library, names: Iterable[str] | None, **options: Any) -> N
 def _accepted(library: Library) -> drift.Content:
     path = library.root / drift.ACCEPTED
     return drift.load(str(path), library.root) if path.exists() else {"figures": {}}
-
-
-def _accept(library: Library, names: tuple[str, ...] | None) -> None:
-    path, old = library.root / drift.ACCEPTED, _accepted(library)
-    new = library.summary()
-    changes = [c for c in drift.compare(old, new) if names is None or c.figure in names]
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(drift.accept(old, new, changes), indent=1) + "\n", encoding="utf-8")
-    click.echo(drift.text_table(changes) if changes else "No number moved beyond its tolerance.")
 
 
 def _total(library: Library) -> str:

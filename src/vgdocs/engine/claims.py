@@ -1,4 +1,4 @@
-"""How a claim is judged: in one place and in one way, for builds, the command line, pytest and CI.
+"""The judgement of claims: in one place and in one way, for builds, the command line, pytest and CI.
 
 A claim counts as held only if it was asked. Each `assert` of a script therefore tells that it is reached, even where
 Python was started with -O, which drops asserts; and a claim that can't fail is an error, never a verdict.

@@ -1,4 +1,4 @@
-"""What a figure script is, read from its text without running it.
+"""A figure script, read from its text without running it.
 
 A script in `figures/` is found by its file's name and keeps a contract: a docstring whose first line is
 the finding, `measure(seed)`, `draw(m)` and one or more `claim_*(m)`. All of that can be seen in the syntax

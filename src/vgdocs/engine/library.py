@@ -42,7 +42,7 @@ class Entry:
         return fill(self.figure.title, self.numbers) if self.figure and self.record else self.name
 
     def verdict(self, claim: Claim) -> Verdict | None:
-        """How a claim fared; None if it couldn't be judged on this record."""
+        """The outcome of a claim; None if it couldn't be judged on this record."""
         verdicts = self.record.verdicts if self.record else ()
         return next((v for v in verdicts if v.name == claim.name), None)
 
@@ -76,7 +76,7 @@ class Library:
 
     @property
     def plots(self) -> dict[str, dict[str, Any]]:
-        """What the figures draw, by name, of those that have been measured."""
+        """The plots of the figures that have been measured, by name."""
         return {name: entry.record.plot for name, entry in self.entries.items() if entry.record}
 
     def refresh(

@@ -1,4 +1,4 @@
-"""What a measurement reads, observed while it runs: the files that it opens, looks for and lists.
+"""The files that a measurement opens, looks for and lists, observed while it runs.
 
 Python tells an audit hook of every file that is opened, whatever library asks for it (PEP 578), and imports open
 their modules too. Not seen is what C code opens by itself (HDF5, a memory-mapped `torch.load`), what another process
@@ -168,7 +168,7 @@ def _quotes_code(path: Any, asks: FrameType | None) -> bool:
 
 
 def _place(path: Any, root: Path) -> str | None:
-    """How an input is called on every machine; None for what is no file, or is installed."""
+    """An input's name, the same on every machine; None for what is no file, or is installed."""
     if isinstance(path, int):
         return None  # a descriptor: what it stands for was opened before
     try:

@@ -34,12 +34,12 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
 class ContractError(ValueError):
-    """What a script measured or drew isn't what a record can hold and a page can show."""
+    """A script measured, drew or did what no record can hold or no page can show."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How one claim fared on a measurement."""
+    """The outcome of one claim on a measurement."""
 
     name: str
     passed: bool

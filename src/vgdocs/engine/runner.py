@@ -74,7 +74,7 @@ class _Running:
 
 
 def share(names: Iterable[str], index: int, count: int, seconds: Mapping[str, float]) -> list[str]:
-    """What machine `index` of `count` (from 1) measures: the same on each of them, and about equally long.
+    """The share of machine `index` of `count` (from 1): the same on whichever it is made, and about equally long.
 
     The figure that takes longest goes first, always to the machine with the least to do; one whose `seconds` aren't
     known counts as an average one.
@@ -169,7 +169,7 @@ def warm_up() -> None:
 
 
 def _context() -> Any:
-    """How processes are started: from a fork server where there is one; VGDOCS_START names another way."""
+    """The way in which processes start: from a fork server where there is one; VGDOCS_START names another."""
     methods = multiprocessing.get_all_start_methods()
     method = os.environ.get("VGDOCS_START") or ("forkserver" if "forkserver" in methods else "spawn")
     if method not in {"forkserver", "spawn"} & set(methods):

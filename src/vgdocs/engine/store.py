@@ -71,7 +71,7 @@ class Store:
             raise StoreError(f"{what} can't be kept in {self.folder}: {error}") from None
 
     def derived(self, kind: str, source: str, make: Callable[[str], str]) -> str:
-        """What `make` makes of a text, kept for the next build; a damaged one is made again."""
+        """The text that `make` makes of another, kept for the next build; a damaged one is made again."""
         path = self.folder / kind / f"{observe.digest(source.encode())}.html"
         made = self.read_text(path)
         if made is None:
@@ -81,7 +81,7 @@ class Store:
         return made
 
     def read_text(self, path: Path) -> str | None:
-        """What `write_text` wrote; None if it isn't there, or isn't whole."""
+        """A text that `write_text` wrote; None if it isn't there, or isn't whole."""
         try:
             digest, _, text = path.read_text(encoding="utf-8").partition("\n")
         except (OSError, ValueError):

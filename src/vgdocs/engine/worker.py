@@ -1,4 +1,4 @@
-"""What happens in a figure's own process: run the script's text, measure, draw, have it judged, report.
+"""A figure's own process: runs the script's text, measures, draws, has it judged, reports.
 
 This module is imported anew in each process, so that under `mkdocs serve` an edited vgdocs module counts at once.
 """
