@@ -12,6 +12,7 @@ import inspect
 import linecache
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -22,13 +23,14 @@ from vgdocs.engine.record import Measured, Verdict
 ASKED = "__asked__"  # what the asserts of a script report to
 
 
+@dataclass
 class Asked:
-    """The asserts of one script that were reached since `clear`, beside those that each claim has to reach."""
+    """The asserts of one script that were reached since `clear`, by line."""
 
-    def __init__(self, path: Path, expected: Mapping[str, set[int]]) -> None:
-        self.path, self.expected = path, expected
-        self.reached: set[int] = set()
-        self.failed: int | None = None  # the line of an assert that failed
+    path: Path
+    expected: Mapping[str, set[int]]  # those that each claim has to reach
+    reached: set[int] = field(default_factory=set)
+    failed: int | None = None  # the last that failed
 
     def clear(self) -> None:
         self.reached, self.failed = set(), None

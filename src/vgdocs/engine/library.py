@@ -64,7 +64,7 @@ class Library:
     figures: str = "figures"  # the folder of the scripts, relative to the root
     time_limit: float | None = None  # seconds that a figure may take; the runner's own if none is given
     entries: dict[str, Entry] = field(default_factory=dict)
-    failures: dict[str, FigureError] = field(default_factory=dict, repr=False)  # by the script's key
+    failures: dict[str, tuple[str, FigureError]] = field(default_factory=dict, repr=False)  # the latest, with its key
 
     @property
     def folder(self) -> Path:
@@ -120,7 +120,7 @@ class Library:
             outcomes |= made
             for name, outcome in made.items():
                 if isinstance(outcome, FigureError):
-                    self.failures[keys[name].script] = outcome
+                    self.failures[name] = keys[name].script, outcome
         entries = {name: _entry(name, figures.get(name), outcomes[name]) for name in sorted(outcomes)}
         self.entries = entries if names is None else {**self.entries, **entries}
 
@@ -178,8 +178,8 @@ class Library:
             # its claims may have changed since they were judged
             missing = FigureError(figure.path, "has no record, and VGDOCS_RUN=never forbids to make one")
             return replace(made, verdicts=()) if made else missing
-        error = self.failures.get(keys.script)
-        return error if error and observe.hold(error.inputs, self.root) else None
+        script, error = self.failures.get(figure.name, ("", None))
+        return error if error and script == keys.script and observe.hold(error.inputs, self.root) else None
 
 
 def _entry(name: str, figure: Figure | None, outcome: Record | FigureError | None) -> Entry:
