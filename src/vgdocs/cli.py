@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 try:
     import click
@@ -36,9 +37,10 @@ def _read_shard(context: click.Context, parameter: click.Parameter, value: str |
     if value is None:
         return None
     match = re.fullmatch(r"(\d+)/(\d+)", value)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
+    index, shares = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= index <= shares:
         raise click.BadParameter("the second share of four is 2/4")
-    return int(match[1]), int(match[2])
+    return index, shares
 
 
 class Failed(click.ClickException):
@@ -48,7 +50,17 @@ class Failed(click.ClickException):
         click.secho(self.format_message(), err=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands of which each tells by one message what is wrong with names, settings or files."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (CitationError, SettingError, drift.DriftError) as error:
+            raise Failed(str(error)) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -58,10 +70,7 @@ class Failed(click.ClickException):
 @click.pass_context
 def cli(context: click.Context, root: Path) -> None:
     """Figures that measure, pages that cite, claims that fail."""
-    try:
-        context.obj = settings.read(root.resolve()).library(root.resolve())
-    except SettingError as error:
-        raise Failed(str(error)) from None
+    context.obj = settings.read(root.resolve()).library(root.resolve())
 
 
 @cli.command()
@@ -81,10 +90,6 @@ def run(
 ) -> None:
     """Measure the figures named, or all, and run their claims."""
     chosen = _choose(library, names, shard, device)
-    if not any(find(library.folder)):
-        raise Failed(
-            f"There is nothing to measure: {library.folder} holds no figure script; `vgdocs new NAME` writes one"
-        )
     failures = []
     for seed in seeds or (None,):
         _refresh(library, chosen, seed=seed, jobs=jobs, device=device)
@@ -172,11 +177,20 @@ def numbers(library: Library, names: tuple[str, ...], as_json: bool, slowest: bo
     if accept:
         if failures:
             raise Failed("\n\n".join([*failures, "Nothing is accepted while figures or claims fail."]))
-        _accept(library, names or None)
+        old, new = _accepted(library), library.summary()
+        changes = [change for change in drift.compare(old, new) if not names or change.figure in names]
+        path = library.root / drift.ACCEPTED
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(drift.accept(old, new, changes), indent=1) + "\n", encoding="utf-8")
+        click.echo(drift.text_table(changes) if changes else "No number moved beyond its tolerance.")
     elif as_json:
         click.echo(json.dumps(library.summary(), indent=1, ensure_ascii=False))
     elif slowest:
-        _echo_times(library.times())
+        times = library.times()
+        total = sum(times.values()) or 1.0
+        for name, seconds in times.items():
+            click.echo(f"{seconds:7.2f} s  {seconds / total:6.1%}  {name}")
+        click.echo(f"{total:7.2f} s  in all, on one core")
     else:
         for entry in library.entries.values():
             for name, value in entry.numbers.items():
@@ -225,11 +239,13 @@ def assets(site: Path) -> None:
     click.echo(f"{site}: {count(len(site_assets.served()), 'file')} below assets/")
 
 
-def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | None, device: str) -> list[str] | None:
-    """The figures to measure; None stands for all that there are."""
-    if not shard and device == "cpu":
-        return list(names) or None
+def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | None, device: str) -> list[str]:
+    """The names of the figures to measure."""
     figures, errors = find(library.folder)
+    if not figures and not errors:
+        raise Failed(
+            f"There is nothing to measure: {library.folder} holds no figure script; `vgdocs new NAME` writes one"
+        )
     chosen = list(names) or [*figures, *errors]
     if device != "cpu":
         able = [name for name in chosen if name in figures and figures[name].takes_device]
@@ -240,43 +256,21 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
     if shard:
         known = _accepted(library)["figures"]
         shared = share(chosen, *shard, {name: figure.get("seconds", 1.0) for name, figure in known.items()})
-        if not shared and chosen:
+        if not shared:
             most = f"{count(len(chosen), 'figure')} can be split into {count(len(chosen), 'share')} at most"
             raise Failed(f"The share {shard[0]}/{shard[1]} is empty: {most}")
         chosen = shared
     return chosen
 
 
-def _refresh(
-    library: Library,
-    names: Iterable[str] | None,
-    *,
-    seed: int | None = None,
-    jobs: int | None = None,
-    device: str = "cpu",
-) -> None:
-    try:
-        with bar() as progress:
-            library.refresh(names, seed=seed, device=device, jobs=jobs, progress=progress)
-    except (CitationError, SettingError) as error:
-        raise Failed(str(error)) from None
+def _refresh(library: Library, names: Iterable[str] | None, **options: Any) -> None:
+    with bar() as progress:
+        library.refresh(names, progress=progress, **options)
 
 
 def _accepted(library: Library) -> drift.Content:
     path = library.root / drift.ACCEPTED
-    try:
-        return drift.load(str(path), library.root) if path.exists() else {"figures": {}}
-    except drift.DriftError as error:
-        raise Failed(str(error)) from None
-
-
-def _accept(library: Library, names: tuple[str, ...] | None) -> None:
-    path, old = library.root / drift.ACCEPTED, _accepted(library)
-    new = library.summary()
-    changes = [c for c in drift.compare(old, new) if names is None or c.figure in names]
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(drift.accept(old, new, changes), indent=1) + "\n", encoding="utf-8")
-    click.echo(drift.text_table(changes) if changes else "No number moved beyond its tolerance.")
+    return drift.load(str(path), library.root) if path.exists() else {"figures": {}}
 
 
 def _total(library: Library) -> str:
@@ -284,13 +278,6 @@ def _total(library: Library) -> str:
     claims = sum(len(entry.figure.claims) for entry in entries if entry.figure)
     failed = sum(len(entry.failed) for entry in entries)
     return f"{count(len(entries), 'figure')}, {count(claims, 'claim')}, {failed} failed"
-
-
-def _echo_times(times: dict[str, float]) -> None:
-    total = sum(times.values()) or 1.0
-    for name, seconds in times.items():
-        click.echo(f"{seconds:7.2f} s  {seconds / total:6.1%}  {name}")
-    click.echo(f"{total:7.2f} s  in all, on one core")
 
 
 cli.add_command(explore)

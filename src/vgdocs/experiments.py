@@ -1,4 +1,4 @@
-"""What several figures share: weights, bands over seeds, the handwritten digits, one training loop and its sweep.
+"""Tools that figures share: weights, bands over seeds, the handwritten digits, one training loop and its sweep.
 
 Nothing here sets a global seed, a number of threads or a default dtype: whatever is random takes a generator.
 """
@@ -16,12 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, replace_all_batch_norm_modules_, stack_module_state
 
-SIGMA_W2 = {
-    "pytorch": 1 / 3,
-    "lecun": 1.0,
-    "xavier": 1.0,
-    "he": 2.0,
-}  # fan_in x weight variance, square layers
+SIGMA_W2 = {"pytorch": 1 / 3, "lecun": 1.0, "xavier": 1.0, "he": 2.0}  # fan_in x weight variance, square layers
 
 Data: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]  # x_train, y_train, x_test, y_test
 Optimiser: TypeAlias = Callable[..., torch.optim.Optimizer]  # of the parameters, and lr=
@@ -90,15 +85,10 @@ def band(values: Sequence[Any]) -> dict[str, Any]:
     tensor = torch.tensor(values, dtype=torch.float64)  # (replicas,) or (replicas, points); ragged lists raise
     if not torch.isfinite(tensor).all():
         raise ValueError("a band is made of finite values; report the replicas that are not finite beside it")
+    ends: dict[str, Callable[[list[float]], float]] = {"median": statistics.median, "lo": min, "hi": max}
     if tensor.dim() == 1:
-        replicas: list[float] = tensor.tolist()
-        return {"median": statistics.median(replicas), "lo": min(replicas), "hi": max(replicas)}
-    points: list[list[float]] = tensor.T.tolist()
-    return {
-        "median": [statistics.median(point) for point in points],
-        "lo": [min(point) for point in points],
-        "hi": [max(point) for point in points],
-    }
+        return {end: of(tensor.tolist()) for end, of in ends.items()}
+    return {end: [of(point) for point in tensor.T.tolist()] for end, of in ends.items()}
 
 
 def band_traces(
@@ -116,11 +106,11 @@ def band_traces(
     x = list(x)
     if not len(x) == len(band["median"]) == len(band["lo"]) == len(band["hi"]):
         raise ValueError(f"{name}: {len(x)} places on the x axis for {len(band['median'])} values")
+    named = {"name": name, "legendgroup": name}
     area = go.Scatter(
         x=x + x[::-1],
         y=list(band["hi"]) + list(band["lo"])[::-1],
-        name=name,
-        legendgroup=name,
+        **named,
         mode="lines",
         line={"width": 0},
         fill="toself",
@@ -131,8 +121,7 @@ def band_traces(
     line = go.Scatter(
         x=x,
         y=list(band["median"]),
-        name=name,
-        legendgroup=name,
+        **named,
         mode="lines" if len(x) > 20 else "lines+markers",
         meta=role or None,
     )
@@ -163,19 +152,11 @@ def digits() -> Data:
 
     pixels, labels = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(
-        torch.tensor(pixels, dtype=torch.float32).numpy(),
-        labels,
-        test_size=360,
-        random_state=0,
-        stratify=labels,
+        pixels.astype("float32"), labels, test_size=360, random_state=0, stratify=labels
     )
     mean, deviation = x_train.mean(), x_train.std()
-    return (
-        torch.tensor((x_train - mean) / deviation),
-        torch.tensor(y_train),
-        torch.tensor((x_test - mean) / deviation),
-        torch.tensor(y_test),
-    )
+    x_train, x_test = (x_train - mean) / deviation, (x_test - mean) / deviation
+    return torch.tensor(x_train), torch.tensor(y_train), torch.tensor(x_test), torch.tensor(y_test)
 
 
 class Stack(nn.Module):
@@ -193,7 +174,7 @@ class Stack(nn.Module):
         super().__init__()
         for network in networks:
             replace_all_batch_norm_modules_(network)
-            if any(True for _ in network.buffers()):
+            if list(network.buffers()):
                 raise ValueError("a network with buffers can't be stacked")
         self.networks = tuple(networks)
         stacked, _ = stack_module_state(list(networks))

@@ -1,4 +1,4 @@
-"""What figures and the probe measure with: norms per layer, the rate at which they fall or grow, and Jacobians."""
+"""Measures of a gradient: norms per layer, the rate at which they fall or grow, and Jacobians."""
 
 import math
 from collections.abc import Callable, Sequence

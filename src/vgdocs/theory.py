@@ -1,4 +1,4 @@
-"""What theory predicts: mean-field theory of wide random networks, and a few closed forms.
+"""Predictions: the mean-field theory of wide random networks, and a few closed forms.
 
 A layer is z = W phi(z of the layer below) + b with W_ij ~ N(0, sigma_w2 / fan_in), b_i ~ N(0, sigma_b2), so that
 
@@ -47,14 +47,10 @@ SMALLEST_Q = 1e-12  # a variance that falls below this has gone to 0
 LARGEST_Q = 1e12  # a variance that rises above this has gone to infinity
 
 
-def _nodes_and_weights() -> tuple[Tensor, Tensor]:
-    z = torch.linspace(-REACH, REACH, INTERVALS + 1, dtype=torch.float64)
-    z = (z - z.flip(0)) / 2  # exactly antisymmetric, so that odd functions integrate to 0
-    density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    return z, density * (2 * REACH / INTERVALS)
-
-
-_Z, _WEIGHT = _nodes_and_weights()
+_Z = torch.linspace(-REACH, REACH, INTERVALS + 1, dtype=torch.float64)
+_Z = (_Z - _Z.flip(0)) / 2  # exactly antisymmetric, so that odd functions integrate to 0
+_DENSITY = torch.exp(-(_Z**2) / 2) / math.sqrt(2 * math.pi)
+_WEIGHT = _DENSITY * (2 * REACH / INTERVALS)
 
 
 def gaussian_mean(f: Activation, variance: float) -> float:
@@ -135,13 +131,16 @@ def fixed_point(phi: Activation, sigma_w2: float, sigma_b2: float = 0.0, q0: flo
             return math.inf
         if far < SMALLEST_Q:
             return 0.0
-    for _ in range(60):
-        middle = math.sqrt(near * far)
-        if (growth(middle) > 0) == rising:
-            near = middle
-        else:
-            far = middle
+    near, far = _bisected(near, far, lambda q: (growth(q) > 0) == rising, 60)
     return math.sqrt(near * far)
+
+
+def _bisected(near: float, far: float, is_near: Callable[[float], bool], halvings: int) -> tuple[float, float]:
+    """Closer bounds of the place, on a logarithmic scale, up to which `is_near` holds."""
+    for _ in range(halvings):
+        middle = math.sqrt(near * far)
+        near, far = (middle, far) if is_near(middle) else (near, middle)
+    return near, far
 
 
 def rate(phi: Activation, sigma_w2: float, sigma_b2: float = 0.0, q0: float = 1.0) -> float:
@@ -197,9 +196,7 @@ def critical_sigma_w2(phi: Activation, sigma_b2: float = 0.0) -> float:
         low, high = high, 2 * high
         if high > LARGEST_Q:
             raise ValueError("chi at the fixed point stays below 1 for every sigma_w2")
-    for _ in range(40):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if excess(middle) < 0 else (low, middle)
+    low, high = _bisected(low, high, lambda sigma_w2: excess(sigma_w2) < 0, 40)
     if excess(high) - excess(low) > 1e-3:
         raise ValueError(f"chi at the fixed point jumps across 1 at sigma_w2 = {high:.4g}")
     return math.sqrt(low * high)

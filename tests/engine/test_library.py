@@ -177,7 +177,7 @@ def test_the_summary_is_the_sites_stable_interface(library, project):
     library.refresh()
     summary = library.summary()
     assert set(summary) == {"versions", "figures"}
-    assert {"python", "plotly", "torch", "vgdocs"} <= summary["versions"].keys()
+    assert {"python", "plotly", "vgdocs"} <= summary["versions"].keys()
     assert list(summary["figures"]) == ["failing", "halving"]  # what failed to run has no numbers
     halving = summary["figures"]["halving"]
     assert halving.pop("seconds") >= 0

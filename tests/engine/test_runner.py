@@ -515,7 +515,7 @@ def test_what_is_slow_to_load_is_loaded_where_a_script_calls_for_it(project, ser
 def test_warming_up_loads_everything_before_a_figure_is_there(project, server):
     body = f'import sys; return {{"loaded": int("torch._dynamo" in sys.modules)}} | {LAST}'
     project.script(**measuring(body))
-    code = "from pathlib import Path; from vgdocs import runner; from vgdocs.engine.library import Library; "
+    code = "from pathlib import Path; from vgdocs.engine import runner; from vgdocs.engine.library import Library; "
     code += "runner.warm_up(); Library(Path()).refresh()"
     subprocess.run([sys.executable, "-c", code], cwd=project.root, check=True)
     assert project.library(run=False).entries["halving"].numbers["loaded"] == 1

@@ -1,4 +1,4 @@
-"""How a claim is judged: in one place and in one way, for builds, the command line, pytest and CI.
+"""The judgement of claims: in one place and in one way, for builds, the command line, pytest and CI.
 
 A claim counts as held only if it was asked. Each `assert` of a script therefore tells that it is reached, even where
 Python was started with -O, which drops asserts; and a claim that can't fail is an error, never a verdict.
@@ -12,6 +12,7 @@ import inspect
 import linecache
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -22,13 +23,14 @@ from vgdocs.engine.record import Measured, Verdict
 ASKED = "__asked__"  # what the asserts of a script report to
 
 
+@dataclass
 class Asked:
-    """What the asserts of one script have been asked since `clear`."""
+    """The asserts of one script that were reached since `clear`, by line."""
 
-    def __init__(self, path: Path, expected: Mapping[str, set[int]]) -> None:
-        self.path, self.expected = path, expected
-        self.reached: set[int] = set()
-        self.failed: int | None = None  # the line of an assert that failed
+    path: Path
+    expected: Mapping[str, set[int]]  # those that each claim has to reach
+    reached: set[int] = field(default_factory=set)
+    failed: int | None = None  # the last that failed
 
     def clear(self) -> None:
         self.reached, self.failed = set(), None
@@ -101,15 +103,10 @@ class _Reporting(ast.NodeTransformer):
         self._claim: str | None = None
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        outer = self._claim
-        if node.col_offset == 0 and node.name.startswith("claim_"):
-            self._claim = node.name
-            self.expected[node.name] = set()
-        else:
-            self._claim = None
-        self.generic_visit(node)
-        self._claim = outer
-        return node
+        if node.col_offset or not node.name.startswith("claim_"):
+            return self._guarded(node)
+        self.expected[node.name] = set()
+        return self._guarded(node, node.name)
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         if self._claim:
@@ -118,8 +115,8 @@ class _Reporting(ast.NodeTransformer):
         node.test = ast.copy_location(asked, node.test)
         return node
 
-    def _guarded(self, node: ast.AST) -> ast.AST:
-        outer, self._claim = self._claim, None
+    def _guarded(self, node: ast.AST, claim: str | None = None) -> ast.AST:
+        outer, self._claim = self._claim, claim
         self.generic_visit(node)
         self._claim = outer
         return node

@@ -24,7 +24,7 @@ Content = Mapping[str, Any]
 
 
 class DriftError(Exception):
-    """What should be compared can't be found, or isn't a numbers.json."""
+    """One of the contents to compare can't be found, or isn't a numbers.json."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ HEAD = ("Number", "Old", "New", "Moved by", "Tolerance")
 
 
 def compare(old: Content, new: Content) -> list[Change]:
-    """What moved from one content of numbers.json to another; the newer one's tolerances count."""
+    """The changes from one content of numbers.json to another; the newer one's tolerances count."""
     before, after = old["figures"], new["figures"]
     changes = []
     for figure in sorted({*before, *after}):
@@ -82,19 +82,13 @@ def accept(old: Content, new: Content, changes: Collection[Change]) -> dict[str,
     A number that stayed within its tolerance keeps its old value, or many small steps would go unseen. The seconds
     that a figure took, by which machines share the work, are those of its last change.
     """
-    figures = {name: dict(figure["numbers"]) for name, figure in old["figures"].items()}
-    for change in changes:
-        numbers = figures.setdefault(change.figure, {})
-        if change.new is None:
-            del numbers[change.number]
-        else:
-            numbers[change.number] = change.new
-    changed = {change.figure for change in changes}
     content = {}
-    for name, numbers in sorted(figures.items()):
+    for name in sorted({*old["figures"], *(change.figure for change in changes)}):
         before, after = (side["figures"].get(name, {}) for side in (old, new))
+        changed = {change.number: change.new for change in changes if change.figure == name}
+        numbers = {n: value for n, value in (before.get("numbers", {}) | changed).items() if value is not None}
         if numbers:
-            seconds = (after if name in changed else before).get("seconds", 0.0)
+            seconds = (after if changed else before).get("seconds", 0.0)
             tolerances = (after or before).get("tolerance", {})
             content[name] = {"seconds": round(seconds, 1), "tolerance": tolerances, "numbers": numbers}
     return {"figures": content}
@@ -110,7 +104,7 @@ def load(source: str, root: Path) -> Content:
         path /= "numbers.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8") if path.is_file() else _from_git(source, root))
-        if all(_is_number(n) for figure in content["figures"].values() for n in figure["numbers"].values()):
+        if all(type(n) in (int, float) for figure in content["figures"].values() for n in figure["numbers"].values()):
             return dict(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
@@ -145,10 +139,6 @@ def _from_git(source: str, root: Path) -> str:
         if shown.returncode == 0:
             return shown.stdout
     raise DriftError(f"there is no file, folder or deployed version {source!r} (tried git show {' and '.join(places)})")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _version_key(version: str) -> list[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""What a figure script is, read from its text without running it.
+"""A figure script, read from its text without running it.
 
 A script in `figures/` is found by its file's name and keeps a contract: a docstring whose first line is
 the finding, `measure(seed)`, `draw(m)` and one or more `claim_*(m)`. All of that can be seen in the syntax
@@ -15,23 +15,15 @@ from pathlib import Path
 from typing import Any
 
 
+@dataclass(eq=False)
 class FigureError(Exception):
-    """A figure that can't be measured, drawn or believed.
+    """A figure that can't be measured, drawn or believed."""
 
-    `line` is the script's line, where one is known, and `inputs` what the script had read, as in a record.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        message: str,
-        line: int | None = None,
-        details: str = "",
-        inputs: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.path, self.message, self.line, self.details = path, message, line, details
-        self.inputs = inputs or {}
+    path: Path
+    message: str
+    line: int | None = None  # of the script, where one is known
+    details: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)  # what the script had read, as in a record
 
     @property
     def place(self) -> str:
@@ -70,15 +62,11 @@ class Figure:
     tolerance: dict[str, float]
     wider: dict[str, tuple[float, str]]
     sweep: dict[str, Any]  # what was tried before two trainings are compared, or the reason why nothing was
+    takes_device: bool  # whether it can be measured on a GPU too: its `measure` takes a device then
 
     @property
     def name(self) -> str:
         return self.path.stem
-
-    @property
-    def takes_device(self) -> bool:
-        """Whether it can be measured on a GPU too: its `measure` takes a device then."""
-        return _takes_device(_functions(self.tree))
 
     def source(self, function: str) -> str:
         """The text of one of the script's functions, decorators and all.
@@ -100,7 +88,7 @@ def read(path: Path) -> Figure:
         tree = ast.parse(text, filename=str(path))
     except SyntaxError as error:
         raise FigureError(path, f"isn't Python: {error.msg}", error.lineno) from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise FigureError(path, f"can't be read: {error}") from None
 
     docstring = ast.get_docstring(tree) or ""
@@ -111,13 +99,15 @@ def read(path: Path) -> Figure:
         raise FigureError(path, f"the docstring's first line isn't one whole sentence: {title!r}", 1)
 
     functions = _functions(tree)
-    device = ', device: str = "cpu"' if _takes_device(functions) else ""
-    arguments, form = ["seed", *(["device"] if device else [])], f"measure(seed: int = SEED{device})"
+    takes_device = "measure" in functions and "device" in [a.arg for a in functions["measure"].args.args]
+    arguments, form = ["seed"], "measure(seed: int = SEED)"
+    if takes_device:
+        arguments, form = ["seed", "device"], 'measure(seed: int = SEED, device: str = "cpu")'
     _check_function(path, functions, "measure", arguments, f"{form} -> dict")
     _check_function(path, functions, "draw", ["m"], "draw(m: dict) -> go.Figure")
-    if len(functions["measure"].args.defaults) < len(arguments):
-        message = f"measure's {arguments[0]} has no default: {form}"
-        raise FigureError(path, message, functions["measure"].lineno)
+    measure = functions["measure"]
+    if len(measure.args.defaults) < len(arguments):
+        raise FigureError(path, f"measure's seed has no default: {form}", measure.lineno)
 
     claims = [_claim(path, functions, node) for node in tree.body if _is_named_claim(node)]
     if not claims:
@@ -133,6 +123,7 @@ def read(path: Path) -> Figure:
         tolerance=_constant(path, tree, "TOLERANCE", {}),
         wider={n: wide for names, wide in _constant(path, tree, "WIDER", {}).items() for n in names.split()},
         sweep=_constant(path, tree, "SWEEP", {}),
+        takes_device=takes_device,
     )
 
 
@@ -140,9 +131,8 @@ def find(folder: Path) -> tuple[dict[str, Figure], dict[str, FigureError]]:
     """All scripts below a folder by name: those that keep the contract, and what is wrong with the others."""
     figures: dict[str, Figure] = {}
     errors: dict[str, FigureError] = {}
-    paths = sorted(p for p in folder.rglob("*.py") if not p.name.startswith("_"))
     first: dict[str, Path] = {}
-    for path in paths:
+    for path in sorted(p for p in folder.rglob("*.py") if not p.name.startswith("_")):
         name = path.stem
         if other := first.get(name.casefold()):  # which some file systems don't tell apart
             figures.pop(other.stem, None)
@@ -168,6 +158,14 @@ def suggest(name: str, names: Iterable[str]) -> str:
     return ""
 
 
+def assigned(node: ast.stmt) -> list[str]:
+    """The names that an assignment sets, "" for a target that is no name; none for another statement."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
+        return []
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [target.id if isinstance(target, ast.Name) else "" for target in targets]
+
+
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -179,8 +177,7 @@ def _is_named_claim(node: ast.stmt) -> bool:
     elif isinstance(node, ast.Import | ast.ImportFrom):
         names = [alias.asname or alias.name for alias in node.names]
     else:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        names = assigned(node)
     return any(name.startswith("claim_") for name in names)
 
 
@@ -211,10 +208,6 @@ def _claim(path: Path, functions: dict[str, ast.FunctionDef], node: ast.stmt) ->
     return Claim(name, sentence, node.lineno)
 
 
-def _takes_device(functions: dict[str, ast.FunctionDef]) -> bool:
-    return "measure" in functions and "device" in [a.arg for a in functions["measure"].args.args]
-
-
 def _check_function(
     path: Path, functions: dict[str, ast.FunctionDef], name: str, arguments: list[str], form: str
 ) -> None:
@@ -228,10 +221,7 @@ def _check_function(
 def _constant(path: Path, tree: ast.Module, name: str, default: Any) -> Any:
     """The value of a literal constant of the script, without running it."""
     for node in tree.body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-            continue
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if any(isinstance(t, ast.Name) and t.id == name for t in targets):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value and name in assigned(node):
             try:
                 value = ast.literal_eval(node.value)
             except ValueError:

@@ -1,4 +1,4 @@
-"""The figures of a project with their records: what pages, the command line and pytest look things up in."""
+"""The figures of a project with their records, in which pages, the command line and pytest look things up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vgdocs.engine import observe
 from vgdocs.engine.figure import Claim, Figure, FigureError, SettingError, find, suggest
 from vgdocs.engine.numbers import Formatted, Number, fill, format_number
-from vgdocs.engine.record import Record, Verdict, make_keys
+from vgdocs.engine.record import Keys, Record, Verdict, make_keys
 from vgdocs.engine.store import Store
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Entry:
         return fill(self.figure.title, self.numbers) if self.figure and self.record else self.name
 
     def verdict(self, claim: Claim) -> Verdict | None:
-        """How a claim fared; None if it couldn't be judged on this record."""
+        """The outcome of a claim; None if it couldn't be judged on this record."""
         verdicts = self.record.verdicts if self.record else ()
         return next((v for v in verdicts if v.name == claim.name), None)
 
@@ -64,7 +64,7 @@ class Library:
     figures: str = "figures"  # the folder of the scripts, relative to the root
     time_limit: float | None = None  # seconds that a figure may take; the runner's own if none is given
     entries: dict[str, Entry] = field(default_factory=dict)
-    failures: dict[str, tuple[str, FigureError]] = field(default_factory=dict, repr=False)
+    failures: dict[str, tuple[str, FigureError]] = field(default_factory=dict, repr=False)  # the latest, with its key
 
     @property
     def folder(self) -> Path:
@@ -76,7 +76,7 @@ class Library:
 
     @property
     def plots(self) -> dict[str, dict[str, Any]]:
-        """What the figures draw, by name, of those that have been measured."""
+        """The plots of the figures that have been measured, by name."""
         return {name: entry.record.plot for name, entry in self.entries.items() if entry.record}
 
     def refresh(
@@ -102,17 +102,14 @@ class Library:
                     raise CitationError(f"there is no figure {name!r}{suggest(name, [*figures, *errors])}")
             figures = {name: figure for name, figure in figures.items() if name in names}
             errors = {name: error for name, error in errors.items() if name in names}
-        outcomes: dict[str, Record | FigureError | None] = dict(errors)
-        stale = {}
-        for name, figure in figures.items():
-            outcomes[name] = self._known(figure, seed, device)
-            if outcomes[name] is None:
-                stale[name] = make_keys(figure, seed, device).script
+        keys = {name: make_keys(figure, seed, device) for name, figure in figures.items()}
+        outcomes = errors | {name: self._known(figure, keys[name]) for name, figure in figures.items()}
+        stale = [figures[name] for name, outcome in outcomes.items() if outcome is None]
         if run and stale:
             from vgdocs.engine import runner  # it loads what only a build that measures needs
 
             made = runner.run(
-                [figures[name] for name in stale],
+                stale,
                 self.store,
                 seed=seed,
                 device=device,
@@ -120,10 +117,10 @@ class Library:
                 time_limit=self.time_limit,
                 progress=progress,
             )
+            outcomes |= made
             for name, outcome in made.items():
-                outcomes[name] = outcome
                 if isinstance(outcome, FigureError):
-                    self.failures[name] = (stale[name], outcome)
+                    self.failures[name] = keys[name].script, outcome
         entries = {name: _entry(name, figures.get(name), outcomes[name]) for name in sorted(outcomes)}
         self.entries = entries if names is None else {**self.entries, **entries}
 
@@ -160,17 +157,17 @@ class Library:
 
     def summary(self) -> dict[str, Any]:
         """The content of numbers.json, the site's stable interface."""
-        measured = [entry for entry in self.entries.values() if entry.figure and entry.record]
+        records = {name: entry.record for name, entry in self.entries.items() if entry.record}
         versions = {"vgdocs": version("vgdocs")}
-        for entry in measured:
-            versions |= entry.record.versions if entry.record else {}
+        for record in records.values():
+            versions |= record.versions
         return {
             "versions": dict(sorted(versions.items())),
-            "figures": {entry.name: _summary(entry) for entry in measured},
+            "figures": {name: _summary(self.entries[name]) for name in records},
         }
 
-    def _known(self, figure: Figure, seed: int | None, device: str) -> Record | FigureError | None:
-        keys = make_keys(figure, seed, device)
+    def _known(self, figure: Figure, keys: Keys) -> Record | FigureError | None:
+        """The record or the failure that still stands; None for a figure that is to be measured."""
         if (setting := os.environ.get("VGDOCS_RUN", "")) not in ("", "never"):
             raise SettingError(f"VGDOCS_RUN is {setting!r}: it is never, or not set")
         never = setting == "never"

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 Number = int | float
 
-DEFAULT_SPEC = ".3g"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)(?::([^{}]*))?\}")
 SPEC = re.compile(r"[+ ]?,?(\.\d{1,2})?[defgEFG%]?")
@@ -29,13 +28,10 @@ def format_number(value: Number, spec: str = "") -> Formatted:
     """
     if not SPEC.fullmatch(spec):
         raise ValueError(f"{spec!r} isn't a number format; use .2e, .3f, .3g, d, .1% or none")
-    if isinstance(value, int) and spec in ("", ","):
-        digits = format(value, spec)
-    else:
-        try:
-            digits = format(value, spec or DEFAULT_SPEC)
-        except OverflowError:  # of an integer that no float holds
-            raise ValueError(f"the number has too many digits for the format {spec!r}") from None
+    try:
+        digits = format(value, spec or ("" if isinstance(value, int) else ".3g"))
+    except OverflowError:  # of an integer that no float holds
+        raise ValueError(f"the number has too many digits for the format {spec!r}") from None
     mantissa, _, exponent = digits.lower().partition("e")
     mantissa = mantissa.replace("-", "−")
     power = str(int(exponent or 0))

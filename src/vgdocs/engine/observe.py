@@ -1,4 +1,4 @@
-"""What a measurement reads, observed while it runs: the files that it opens, looks for and lists.
+"""The files that a measurement opens, looks for and lists, observed while it runs.
 
 Python tells an audit hook of every file that is opened, whatever library asks for it (PEP 578), and imports open
 their modules too. Not seen is what C code opens by itself (HDF5, a memory-mapped `torch.load`), what another process
@@ -168,7 +168,7 @@ def _quotes_code(path: Any, asks: FrameType | None) -> bool:
 
 
 def _place(path: Any, root: Path) -> str | None:
-    """How an input is called on every machine; None for what is no file, or is installed."""
+    """An input's name, the same on every machine; None for what is no file, or is installed."""
     if isinstance(path, int):
         return None  # a descriptor: what it stands for was opened before
     try:
@@ -195,24 +195,18 @@ def _path(place: str, root: Path) -> Path:
 
 def _state(path: Path, kind: str) -> str:
     """The state of a path now, of the same kind as another state of it; empty for what can't be read."""
-    try:
-        if kind in (MISSING, PRESENT):
-            return PRESENT if path.exists() else MISSING
+    with contextlib.suppress(OSError):
         if kind.startswith(NAMES):
             names = sorted(name for name in os.listdir(path) if not name.startswith((".", "__pycache__")))
-            return f"{NAMES}{_digest(chr(0).join(names).encode(errors='surrogateescape'))}"
+            return f"{NAMES}{digest(chr(0).join(names).encode(errors='surrogateescape'))}"
+        if kind in (MISSING, PRESENT):
+            return PRESENT if path.exists() else MISSING
+        if path.is_file() and path.suffix == ".py":
+            return _code(path.read_bytes())
         if path.is_file():
-            return _content(path)
-        return "" if path.exists() else MISSING
-    except OSError:
-        return "" if path.exists() else MISSING
-
-
-def _content(path: Path) -> str:
-    if path.suffix == ".py":
-        return _code(path.read_bytes())
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    return "" if path.exists() else MISSING
 
 
 @lru_cache(maxsize=1024)
@@ -220,8 +214,9 @@ def _code(text: bytes) -> str:
     """The digest of Python code as it runs: comments and layout don't count."""
     with contextlib.suppress(SyntaxError, ValueError, RecursionError):
         text = ast.unparse(ast.parse(text)).encode()
-    return _digest(text)
+    return digest(text)
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """A content's name: half of its SHA-256."""
     return hashlib.sha256(content).hexdigest()[:32]

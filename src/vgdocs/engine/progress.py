@@ -28,14 +28,10 @@ def bar() -> Iterator[Progress]:
                 click.echo(f"[{done}/{total}] {_line(name, outcome)}", err=True)
                 return
             if shown is None:
-                shown = stack.enter_context(
-                    click.progressbar(
-                        length=total,
-                        label="Measuring figures",
-                        item_show_func=lambda item: item or "",
-                        file=sys.stderr,
-                    )
+                counted = click.progressbar(
+                    length=total, label="Measuring figures", item_show_func=lambda item: item, file=sys.stderr
                 )
+                shown = stack.enter_context(counted)
             shown.update(1, _line(name, outcome))
 
         yield progress

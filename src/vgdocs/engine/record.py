@@ -17,39 +17,42 @@ import math
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
-from vgdocs.engine.figure import Figure
+from vgdocs.engine.figure import Figure, assigned
 from vgdocs.engine.numbers import Number
 
 FORMAT = 2  # counted up when what a record holds changes meaning
 SEAL = ',"digest":"'  # what a record ends with, so that one flipped digit doesn't pass for a measurement
-TRACE_TYPES = (
-    "bar",
-    "pie",
-    "scatter",
-)  # what the site's Plotly bundle draws; it fails on others without a word
+TRACE_TYPES = ("bar", "pie", "scatter")  # what the site's Plotly bundle draws; it fails on others without a word
 MAX_POINTS = 2000  # in one trace; a page carries its figures' data
 # where a module and its distribution differ in name; to look through all installed ones takes half of a warm build
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
+class ContractError(ValueError):
+    """A script measured, drew or did what no record can hold or no page can show."""
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """How one claim fared on a measurement."""
+    """The outcome of one claim on a measurement."""
 
     name: str
     passed: bool
     message: str = ""  # why it failed, and at which line
     read: tuple[str, ...] = ()  # the names it looked at
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "read", tuple(self.read))  # a list, where it comes from JSON
+
 
 @dataclass(frozen=True)
 class Keys:
-    """What of a figure its record stands for; see the module's docstring."""
+    """The keys that a record is found by; see the module's docstring."""
 
     measure: str
     script: str
@@ -71,10 +74,11 @@ class Record:
     made: str  # when it was measured, in UTC
     seconds: float  # of the processor, for measuring alone: comparable however busy the machine was
     format: int = FORMAT
-    numbers: dict[str, Number] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "numbers", dict(flatten(self.measured)))
+    @cached_property
+    def numbers(self) -> dict[str, Number]:
+        """The numbers that pages can cite, by name."""
+        return dict(flatten(self.measured))
 
     @property
     def place(self) -> str:
@@ -88,9 +92,7 @@ class Record:
         return all(_version(name) == version for name, version in self.versions.items())
 
     def to_json(self) -> str:
-        content = asdict(self)
-        del content["numbers"]
-        return seal(json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        return seal(json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
     @classmethod
     def from_json(cls, text: str) -> Record:
@@ -101,7 +103,7 @@ class Record:
         try:
             content = json.loads(content)
             content["keys"] = Keys(**content["keys"])
-            content["verdicts"] = tuple(Verdict(**{**v, "read": tuple(v["read"])}) for v in content["verdicts"])
+            content["verdicts"] = tuple(Verdict(**verdict) for verdict in content["verdicts"])
             record = cls(**content)
             _check_types(record)
             check_measured(record.measured)
@@ -114,10 +116,11 @@ class Record:
 
 
 def _check_types(record: Record) -> None:
-    told = (text for v in record.verdicts for text in (v.name, v.message, *v.read))
-    texts = [record.name, record.device, *asdict(record.keys).values(), *told]
-    texts += [text for pair in (*record.inputs.items(), *record.versions.items()) for text in pair]
-    if not all(isinstance(text, str) for text in texts) or not isinstance(record.plot["layout"], dict):
+    texts = [record.name, record.device, record.keys.measure, record.keys.script]
+    texts += [*record.inputs.values(), *record.versions.values()]
+    texts += [text for verdict in record.verdicts for text in (verdict.name, verdict.message, *verdict.read)]
+    named = [record.measured, record.plot["layout"]]
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(values, dict) for values in named):
         raise TypeError("something in it has another type")
     if type(record.seed) is not int or type(record.seconds) not in (int, float) or type(record.format) is not int:
         raise TypeError("a number has another type")
@@ -131,7 +134,7 @@ def seal(text: str) -> str:
 
 
 class Measured(Mapping[str, Any]):
-    """A measurement as claims see it: read-only, and it remembers which names were read."""
+    """A measurement as claims see it: read-only, with a note of the names that were read."""
 
     def __init__(self, values: Mapping[str, Any], read: list[str] | None = None, prefix: str = "") -> None:
         self._values, self._prefix = values, prefix
@@ -163,7 +166,7 @@ def flatten(measured: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def lookup(measured: Mapping[str, Any], name: str) -> Any:
-    """What stands under a name as `flatten` writes it; raises KeyError if nothing does."""
+    """The value under a name as `flatten` writes it; raises KeyError if there is none."""
     value: Any = measured
     for part in name.split("."):
         value = value[part]
@@ -171,28 +174,28 @@ def lookup(measured: Mapping[str, Any], name: str) -> Any:
 
 
 def check_measured(value: Any, name: str = "measure()", in_list: bool = False) -> None:
-    """Hold what a script measured to plain JSON; raises ValueError with the name of what isn't."""
+    """Hold what a script measured to plain JSON; raises ContractError with the name of what isn't."""
     if value is None or isinstance(value, bool) or type(value) is int:
         return
     if type(value) is float:
         if not math.isfinite(value):
             how = f'write it as the string "{value}"' if in_list else "a number that pages cite is finite"
-            raise ValueError(f"{name} is {value}: {how}")
+            raise ContractError(f"{name} is {value}: {how}")
     elif type(value) is str:
         if has_half_a_character(value):
-            raise ValueError(f"{name} holds half a character, {value!r}, which can't be written to a file")
+            raise ContractError(f"{name} holds half a character, {value!r}, which can't be written to a file")
     elif type(value) is list:
         for i, item in enumerate(value):
             check_measured(item, f"{name}[{i}]", in_list=True)
     elif type(value) is dict:
         for key, item in value.items():
             if type(key) is not str or not key.isidentifier():
-                raise ValueError(f"{name} has the key {key!r}: names are identifiers, so that pages can cite them")
+                raise ContractError(f"{name} has the key {key!r}: names are identifiers, so that pages can cite them")
             check_measured(item, key if name == "measure()" else f"{name}.{key}", in_list)
     else:
         kind = f"{type(value).__module__}.{type(value).__name__}"
         hint = {"torch.Tensor": "; call .item() or .tolist()"}.get(kind, "")
-        raise ValueError(f"{name} is a {kind}, not plain JSON{hint}")
+        raise ContractError(f"{name} is a {kind}, not plain JSON{hint}")
 
 
 def has_half_a_character(text: str) -> bool:
@@ -201,16 +204,16 @@ def has_half_a_character(text: str) -> bool:
 
 
 def check_plot(plot: Mapping[str, Any]) -> None:
-    """Raises ValueError for a plot that the site's bundle can't draw."""
+    """Raises ContractError for a plot that the site's bundle can't draw."""
     if not plot["data"]:
-        raise ValueError("draw() returned a plot without traces")
+        raise ContractError("draw() returned a plot without traces")
     for trace in plot["data"]:
         kind = trace.get("type", "scatter")
         if kind not in TRACE_TYPES:
-            raise ValueError(f"draw() uses the trace type {kind}; the site's bundle draws {', '.join(TRACE_TYPES)}")
+            raise ContractError(f"draw() uses the trace type {kind}; the site's bundle draws {', '.join(TRACE_TYPES)}")
         points = max((len(trace[axis]) for axis in ("x", "y") if isinstance(trace.get(axis), list)), default=0)
         if points > MAX_POINTS:
-            raise ValueError(f"draw() puts {points} points into one trace; {MAX_POINTS} is the limit")
+            raise ContractError(f"draw() puts {points} points into one trace; {MAX_POINTS} is the limit")
 
 
 def make_keys(figure: Figure, seed: int | None = None, device: str = "cpu") -> Keys:
@@ -230,9 +233,9 @@ def versions(sources: Iterable[str]) -> dict[str, str]:
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 imported.add(node.module.partition(".")[0])
-    names = {_distribution(module) for module in imported - set(sys.stdlib_module_names) - {"vgdocs"}}
-    found = {name.lower(): _version(name) for name in sorted(name for name in names if name)}
-    return {"python": platform.python_version()} | {name: version for name, version in found.items() if version}
+    libraries = imported - set(sys.stdlib_module_names) - {"vgdocs"}
+    names = sorted(name for module in libraries if (name := _distribution(module)))
+    return {"python": platform.python_version()} | {name.lower(): importlib.metadata.version(name) for name in names}
 
 
 @cache
@@ -256,9 +259,8 @@ def _says_or_draws(node: ast.stmt) -> bool:
     """Whether a statement of the script can't change what is measured: prose, drawing, claims, tolerances."""
     if isinstance(node, ast.FunctionDef):
         return node.name == "draw" or node.name.startswith("claim_")
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return all(isinstance(t, ast.Name) and t.id in ("TOLERANCE", "WIDER") for t in targets)
+    if names := assigned(node):
+        return set(names) <= {"TOLERANCE", "WIDER"}
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 

@@ -46,7 +46,7 @@ PRELOAD = {
 }
 POLL = 0.2  # seconds between looks at a figure that another build is measuring
 TRIES = 3  # at a figure of which something that it reads changes while it is measured
-STARTING = threading.Lock()  # held while the environment is dressed up for a process that starts
+STARTING = threading.Lock()  # held while a process starts
 
 Progress = Callable[[str, "Record | FigureError", int, int], None]
 
@@ -59,13 +59,9 @@ class _Task:
     seed: int
     device: str
     keys: Keys
-    known: Record | None  # what is already measured; perhaps it only needs drawing and judging
+    known: Record | None = None  # an older measurement that stands; it only needs drawing and judging
     waited_since: float | None = None  # while another build measures it
     tries: int = 0
-
-    @property
-    def done(self) -> bool:
-        return self.known is not None and self.known.keys == self.keys
 
 
 @dataclass
@@ -78,7 +74,7 @@ class _Running:
 
 
 def share(names: Iterable[str], index: int, count: int, seconds: Mapping[str, float]) -> list[str]:
-    """What machine `index` of `count` (from 1) measures: the same on each of them, and about equally long.
+    """The share of machine `index` of `count` (from 1): the same on whichever it is made, and about equally long.
 
     The figure that takes longest goes first, always to the machine with the least to do; one whose `seconds` aren't
     known counts as an average one.
@@ -109,63 +105,50 @@ def run(
     finishes. A claim that fails is no error here: it stands in the record's verdicts. Raises SettingError if
     VGDOCS_JOBS, VGDOCS_TIME_LIMIT or VGDOCS_START is none.
     """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = _positive("VGDOCS_TIME_LIMIT", time_limit or TIME_LIMIT, float, "seconds")
-    jobs = jobs or _positive("VGDOCS_JOBS", _cores(), int, "a whole number of figures at a time")
+    jobs = jobs or _positive("VGDOCS_JOBS", cores, int, "a whole number of figures at a time")
     context = _context()
     outcomes: dict[str, Record | FigureError] = {}
-    stale: deque[_Task] = deque()
+    waiting: deque[_Task] = deque()
     for figure in sorted(figures, key=lambda figure: "rates" not in figure.sweep):  # no core waits for a sweep at last
-        task = _task(figure, store, seed, device)
-        if task.known and task.done:
-            outcomes[figure.name] = task.known
+        keys = make_keys(figure, seed, device)
+        known = store.find(figure.name, keys)
+        if known and known.keys == keys:
+            outcomes[figure.name] = known
         else:
-            stale.append(task)
+            waiting.append(_Task(figure, figure.seed if seed is None else seed, device, keys))
 
-    text = "\n".join(task.figure.text for task in stale)
+    text = "\n".join(task.figure.text for task in waiting)
     context.set_forkserver_preload([module for module, words in PRELOAD.items() if re.search(words, text)])
-    total = len(stale)
-    done = 0
+    fresh, total = len(outcomes), len(waiting)
     running: list[_Running] = []
 
     def finish(task: _Task, outcome: Record | FigureError) -> None:
-        nonlocal done
-        done += 1
         outcomes[task.figure.name] = outcome
         if progress:
-            progress(task.figure.name, outcome, done, total)
+            progress(task.figure.name, outcome, len(outcomes) - fresh, total)
 
     try:
-        while stale or running:
-            for _ in range(len(stale)):
+        while waiting or running:
+            for _ in range(len(waiting)):
                 if len(running) >= jobs:
                     break
-                task = stale.popleft()
-                lock = _acquire(store, task.figure)
-                if isinstance(lock, FigureError):
-                    finish(task, lock)
-                elif lock is None:
-                    task.waited_since = task.waited_since or time.monotonic()
-                    if time.monotonic() > task.waited_since + 2 * limit:
-                        finish(task, FigureError(task.figure.path, "is being measured by another build, without end"))
-                    else:
-                        stale.append(task)
+                task = waiting.popleft()
+                begun = _begin(context, store, task, limit)
+                if begun is None:
+                    waiting.append(task)
+                elif isinstance(begun, _Running):
+                    running.append(begun)
                 else:
-                    # another build may have measured it while this one waited for the lock
-                    task.known = store.find(task.figure.name, task.keys) or task.known
-                    if task.known and task.done:
-                        lock.release()
-                        finish(task, task.known)
-                    else:
-                        running.append(_start(context, store, task, lock, limit))
+                    finish(task, begun)
             ready = wait([r.connection for r in running] + [r.process.sentinel for r in running], POLL)
             for job in list(running):
                 if job.connection in ready or job.process.sentinel in ready or time.monotonic() > job.deadline:
                     running.remove(job)
                     outcome = _collect(job, store, limit)
                     if outcome is None:
-                        job.task.tries += 1
-                        job.task.known = store.find(job.task.figure.name, job.task.keys)
-                        stale.append(job.task)
+                        waiting.append(job.task)
                     else:
                         finish(job.task, outcome)
     finally:
@@ -181,12 +164,12 @@ def warm_up() -> None:
         from multiprocessing import forkserver
 
         context.set_forkserver_preload(list(PRELOAD))
-        with STARTING, _without_main(), _one_thread_from_the_start():
+        with _dressed_up():
             forkserver.ensure_running()
 
 
 def _context() -> Any:
-    """How processes are started: from a fork server where there is one; VGDOCS_START names another way."""
+    """The way in which processes start: from a fork server where there is one; VGDOCS_START names another."""
     methods = multiprocessing.get_all_start_methods()
     method = os.environ.get("VGDOCS_START") or ("forkserver" if "forkserver" in methods else "spawn")
     if method not in {"forkserver", "spawn"} & set(methods):
@@ -194,13 +177,6 @@ def _context() -> Any:
     if "forkserver" not in methods:
         multiprocessing.set_start_method(method, force=True)  # a child takes its caller's default for its own
     return multiprocessing.get_context(method)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _positive(name: str, default: Any, kind: type[int] | type[float], what: str) -> Any:
@@ -217,65 +193,66 @@ def _positive(name: str, default: Any, kind: type[int] | type[float], what: str)
     return value
 
 
-def _task(figure: Figure, store: Store, seed: int | None, device: str) -> _Task:
-    keys = make_keys(figure, seed, device)
-    return _Task(figure, figure.seed if seed is None else seed, device, keys, store.find(figure.name, keys))
-
-
-def _acquire(store: Store, figure: Figure) -> BaseFileLock | FigureError | None:
-    """The figure's lock, None while another build holds it, or why there can't be one."""
-    try:
-        lock = store.lock(figure.name)
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    except (StoreError, OSError) as error:
-        return FigureError(figure.path, f"can't be measured: the store isn't writable: {error}")
-    return lock
-
-
 @cache
 def _alive() -> tuple[Connection, Connection]:
     """A pipe in which nothing is written, and which ends with this process."""
     return multiprocessing.Pipe(duplex=False)
 
 
-def _start(context: Any, store: Store, task: _Task, lock: BaseFileLock, limit: float) -> _Running:
+def _begin(context: Any, store: Store, task: _Task, limit: float) -> _Running | Record | FigureError | None:
+    """A figure's process, or its outcome if there is nothing to start; None while another build measures it."""
+    figure = task.figure
+    try:
+        lock = store.lock(figure.name)
+        lock.acquire(timeout=0)
+    except Timeout:
+        task.waited_since = task.waited_since or time.monotonic()
+        if time.monotonic() > task.waited_since + 2 * limit:
+            return FigureError(figure.path, "is being measured by another build, without end")
+        return None
+    except (StoreError, OSError) as error:
+        return FigureError(figure.path, f"can't be measured: the store isn't writable: {error}")
+    # another build may have measured it while this one waited for the lock
+    task.known = store.find(figure.name, task.keys)
+    if task.known and task.known.keys == task.keys:
+        lock.release()
+        return task.known
     receiver, sender = context.Pipe(duplex=False)
     job = worker.Job(
-        path=str(task.figure.path),
-        text=task.figure.text,
+        path=str(figure.path),
+        text=figure.text,
         root=str(store.root),
         seed=task.seed,
         device=task.device,
         measured=task.known.measured if task.known else None,
     )
-    arguments = (job, sender, _alive()[0])
-    process = context.Process(target=worker.work, args=arguments, name=task.figure.name, daemon=True)
-    with STARTING, _without_main(), _one_thread_from_the_start():
+    process = context.Process(target=worker.work, args=(job, sender, _alive()[0]), name=figure.name, daemon=True)
+    with _dressed_up():
         process.start()
     sender.close()
     return _Running(task, process, receiver, lock, time.monotonic() + limit)
 
 
 def _collect(job: _Running, store: Store, limit: float) -> Record | FigureError | None:
-    """What became of a process that reported, died or ran out of time; None if its sources changed meanwhile."""
-    task, figure = job.task, job.task.figure
+    """The outcome of a process that reported, died or ran out of time; None if its sources changed meanwhile."""
+    task, figure, known = job.task, job.task.figure, job.task.known
+    outcome = None
     try:
-        if not job.connection.poll():
-            if time.monotonic() > job.deadline:
-                return FigureError(figure.path, f"hangs: stopped after {limit:g} s")
+        if job.connection.poll():
+            with contextlib.suppress(EOFError, OSError):  # nothing was sent, or only a part
+                outcome = json.loads(job.connection.recv_bytes())
+        elif time.monotonic() > job.deadline:
+            return FigureError(figure.path, f"hangs: stopped after {limit:g} s")
+        if outcome is None:
             job.process.join(5)
-            return FigureError(figure.path, f"died without a word: {_exit(job.process)}")
-        try:
-            outcome = json.loads(job.connection.recv_bytes())
-        except (EOFError, OSError):  # nothing was sent, or only a part
-            job.process.join(5)
-            return FigureError(figure.path, f"died without a word: {_exit(job.process)}")
+            code = job.process.exitcode
+            how = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+            return FigureError(figure.path, f"died without a word: {how}")
         # what was drawn and judged anew was measured from what it was known to read
-        inputs = (task.known.inputs if task.known else {}) | outcome["inputs"]
+        inputs = (known.inputs if known else {}) | outcome["inputs"]
         if not observe.hold(inputs, store.root):
-            if task.tries + 1 < TRIES:
+            task.tries += 1
+            if task.tries < TRIES:
                 return None
             return FigureError(figure.path, f"reads what changes while it is measured: {', '.join(sorted(inputs))}")
         if error := outcome.get("error"):
@@ -287,11 +264,11 @@ def _collect(job: _Running, store: Store, limit: float) -> Record | FigureError 
             keys=task.keys,
             measured=outcome["measured"],
             plot=outcome["plot"],
-            verdicts=tuple(Verdict(**{**v, "read": tuple(v["read"])}) for v in outcome["verdicts"]),
+            verdicts=tuple(Verdict(**verdict) for verdict in outcome["verdicts"]),
             inputs=dict(sorted(inputs.items())),
-            versions=(task.known.versions if task.known else {}) | outcome["versions"],
-            made=task.known.made if task.known else datetime.now(UTC).isoformat(timespec="microseconds"),
-            seconds=task.known.seconds if task.known else outcome["seconds"],
+            versions=(known.versions if known else {}) | outcome["versions"],
+            made=known.made if known else datetime.now(UTC).isoformat(timespec="microseconds"),
+            seconds=known.seconds if known else outcome["seconds"],
         )
         try:
             store.save(record)
@@ -317,35 +294,24 @@ def _end(job: _Running) -> None:
     job.lock.release()
 
 
-def _exit(process: BaseProcess) -> str:
-    code = process.exitcode
-    if code is not None and code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}"
-
-
 @contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep the child from importing the caller's main module, be it mkdocs or pytest: it needs neither."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+def _dressed_up() -> Iterator[None]:
+    """The environment in which a process starts; one at a time.
 
-
-@contextlib.contextmanager
-def _one_thread_from_the_start() -> Iterator[None]:
-    """The fork server reads these variables when it loads torch, which is at the first start."""
+    The caller's main module is hidden, be it mkdocs or pytest: the child would import it, and needs neither. The
+    variables are read when torch is loaded, by the fork server at the first start.
+    """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with STARTING:
+        main, before = sys.modules["__main__"], {name: os.environ.get(name) for name in names}
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        os.environ.update(dict.fromkeys(names, "1"))
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value

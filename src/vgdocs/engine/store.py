@@ -6,7 +6,6 @@ Records are content-addressed, so those of several machines are merged by copyin
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import tempfile
@@ -72,8 +71,8 @@ class Store:
             raise StoreError(f"{what} can't be kept in {self.folder}: {error}") from None
 
     def derived(self, kind: str, source: str, make: Callable[[str], str]) -> str:
-        """What `make` makes of a text, kept for the next build; a damaged one is made again."""
-        path = self.folder / kind / f"{_digest(source)}.html"
+        """The text that `make` makes of another, kept for the next build; a damaged one is made again."""
+        path = self.folder / kind / f"{observe.digest(source.encode())}.html"
         made = self.read_text(path)
         if made is None:
             made = make(source)
@@ -82,16 +81,16 @@ class Store:
         return made
 
     def read_text(self, path: Path) -> str | None:
-        """What `write_text` wrote; None if it isn't there, or isn't whole."""
+        """A text that `write_text` wrote; None if it isn't there, or isn't whole."""
         try:
             digest, _, text = path.read_text(encoding="utf-8").partition("\n")
         except (OSError, ValueError):
             return None
-        return text if digest == _digest(text) else None
+        return text if digest == observe.digest(text.encode()) else None
 
     def write_text(self, path: Path, text: str, what: str) -> None:
         """Write a text with its digest; raises StoreError, as `write` does."""
-        self.write(path, f"{_digest(text)}\n{text}".encode(), what)
+        self.write(path, f"{observe.digest(text.encode())}\n{text}".encode(), what)
 
     def lock(self, name: str) -> FileLock:
         """One lock a figure, so that two builds don't measure it twice; raises StoreError if it can't be made."""
@@ -116,7 +115,3 @@ class Store:
             log.warning("%s is damaged and will be measured again: %s", path.name, error)
             return None
         return record if path.stem == record.place and path.parent.name == record.name else None
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

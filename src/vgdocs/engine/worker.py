@@ -1,4 +1,4 @@
-"""What happens in a figure's own process: run the script's text, measure, draw, have it judged, report.
+"""A figure's own process: runs the script's text, measures, draws, has it judged, reports.
 
 This module is imported anew in each process, so that under `mkdocs serve` an edited vgdocs module counts at once.
 """
@@ -28,7 +28,7 @@ from typing import Any
 from vgdocs.engine import observe
 from vgdocs.engine.claims import ASKED, compiled, judge, line_of
 from vgdocs.engine.figure import FigureError
-from vgdocs.engine.record import check_measured, check_plot, has_half_a_character, versions
+from vgdocs.engine.record import ContractError, check_measured, check_plot, has_half_a_character, versions
 
 SIGNIFICANT_DIGITS = 6  # of a plotted point: more than a screen can show, a third of the bytes
 
@@ -43,10 +43,6 @@ class Job:
     seed: int
     device: str
     measured: dict[str, Any] | None
-
-
-class ScriptError(Exception):
-    """The script broke the contract while it ran."""
 
 
 def work(job: Job, connection: Connection, parent: Connection) -> None:
@@ -69,7 +65,7 @@ def work(job: Job, connection: Connection, parent: Connection) -> None:
         with redirect_stdout(printed), watch:
             outcome = _run(job)
         if text := printed.getvalue():
-            raise ScriptError(f"prints; a figure returns what it measures. It printed:\n{text[:2000].rstrip()}")
+            raise ContractError(f"prints; a figure returns what it measures. It printed:\n{text[:2000].rstrip()}")
         outcome["versions"] = versions([job.text, *observe.sources(watch.inputs, watch.root)])
         outcome["inputs"] = watch.inputs
         message = json.dumps(outcome, allow_nan=False, ensure_ascii=False).encode()
@@ -101,31 +97,24 @@ def _run(job: Job) -> dict[str, Any]:
     seconds = 0.0
     measured = job.measured
     if measured is None:
-        wants_device = "device" in inspect.signature(module.measure).parameters
-        arguments = {"device": job.device} if wants_device else {}
+        takes_device = "device" in inspect.signature(module.measure).parameters
+        arguments = {"device": job.device} if takes_device else {}
         start = time.process_time()
         measured = module.measure(job.seed, **arguments)
         seconds = time.process_time() - start
         if type(measured) is not dict:
-            raise ScriptError(f"measure() returned a {type(measured).__name__}, not a dict")
-        _checked(check_measured, measured)
-    # copies: whatever drawing and claims do to what they are given, the record holds what was measured
-    plot = _checked(_plain_plot, module.draw(copy.deepcopy(measured)))
+            raise ContractError(f"measure() returned a {type(measured).__name__}, not a dict")
+        check_measured(measured)
+    # a copy: whatever drawing does to what it is given, the record holds what was measured
+    plot = _plain_plot(module.draw(copy.deepcopy(measured)))
     verdicts = [asdict(verdict) for verdict in judge(module, measured)]
     return {"measured": measured, "plot": plot, "verdicts": verdicts, "seconds": round(seconds, 6)}
-
-
-def _checked(check: Any, value: Any) -> Any:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise ScriptError(str(error)) from None
 
 
 def _plain_plot(figure: Any) -> dict[str, Any]:
     """A plot as the JSON that a page carries: no template, and no more digits than can be seen."""
     if not hasattr(figure, "to_plotly_json"):
-        raise ScriptError(f"draw() returned a {type(figure).__name__}, not a plotly Figure")
+        raise ContractError(f"draw() returned a {type(figure).__name__}, not a plotly Figure")
     plot = json.loads(figure.to_json())
     plot["layout"].pop("template", None)
     kept = {"data": _plain(plot["data"]), "layout": _plain(plot["layout"])}
@@ -135,7 +124,7 @@ def _plain_plot(figure: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str) and has_half_a_character(value):
-        raise ScriptError(f"draw() writes half a character, {value!r}, which can't be put into a page")
+        raise ContractError(f"draw() writes half a character, {value!r}, which can't be put into a page")
     if isinstance(value, dict) and "bdata" in value:  # how plotly packs an array: the page's table needs its points
         value = _unpacked(value)
     if isinstance(value, float):
@@ -162,28 +151,25 @@ def _use_one_thread(device: str) -> None:
     except ModuleNotFoundError:
         if device == "cpu":
             return  # the script speaks of torch, and doesn't use it
-        raise ScriptError(f"can't be measured on {device}: PyTorch isn't installed") from None
+        raise ContractError(f"can't be measured on {device}: PyTorch isn't installed") from None
     if device != "cpu" and not torch.cuda.is_available():
-        raise ScriptError(f"can't be measured on {device}: PyTorch {torch.__version__} finds none on this machine")
+        raise ContractError(f"can't be measured on {device}: PyTorch {torch.__version__} finds none on this machine")
     torch.set_num_threads(1)
     # use_deterministic_algorithms says the same, but loads torch's compiler
     torch.set_deterministic_debug_mode("warn")
 
 
 def _explain(error: BaseException, path: str) -> dict[str, Any]:
-    if isinstance(error, ScriptError):
-        return {"message": str(error), "line": None, "details": ""}
+    message, line, details = str(error), None, ""
     if isinstance(error, FigureError):
-        return {"message": error.message, "line": error.line, "details": error.details}
-    if isinstance(error, SystemExit):
-        return {"message": "calls exit()", "line": line_of(error, path), "details": ""}
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
-    lines = traceback.format_list(frames[-6:]) + traceback.format_exception_only(error)
-    return {
-        "message": f"raises {type(error).__name__}: {error}",
-        "line": line_of(error, path) or None,
-        "details": "".join(lines),
-    }
+        message, line = error.message, error.line
+    elif isinstance(error, SystemExit):
+        message, line = "calls exit()", line_of(error, path)
+    elif not isinstance(error, ContractError):
+        message, line = f"raises {type(error).__name__}: {error}", line_of(error, path)
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+        details = "".join(traceback.format_list(frames[-6:]) + traceback.format_exception_only(error))
+    return {"message": message, "line": line, "details": details}
 
 
 def _end_with(parent: Connection) -> None:
