@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "collections",
     "pathlib",
 }
-MAY_IMPORT_OF_VGDOCS = {"gradients", "theory", "experiments", "explore", "explore_grid"}
+MAY_IMPORT_OF_VGDOCS = {"gradients", "theory", "experiments", "explorer"}
 
 TRAINERS = {"train", "sweep", "Stack"}  # of vgdocs.experiments
 IN_PLACE = {"add_", "sub_", "addcmul_", "addcdiv_", "copy_"}
@@ -50,8 +50,7 @@ IN_PLACE = {"add_", "sub_", "addcmul_", "addcdiv_", "copy_"}
 LAYERS = [
     "gradients theory",
     "diagnosis experiments",
-    "explore",
-    "explore_grid",
+    "explorer",
     "figure numbers observe search site_assets stylesheet web weight",
     "math",
     "record labs notebook drift",
@@ -60,7 +59,7 @@ LAYERS = [
     "runner",
     "library progress citations posters",
     "fragments",
-    "markdown report site_check explore_cli",
+    "markdown report site_check",
     "mkdocs_plugin pytest_plugin __main__",
 ]
 # Who may import what loads slowly or ties us to one tool. Inside a function, so that it is paid for only where it is
@@ -68,13 +67,13 @@ LAYERS = [
 AT_THE_TOP = {
     "mkdocs": {"mkdocs_plugin"},
     "pytest": {"pytest_plugin"},
-    "torch": {"gradients", "theory", "experiments", "explore"},
+    "torch": {"gradients", "theory", "experiments", "explorer"},
     "plotly": {"experiments"},
     "sklearn": set(),
     "numpy": set(),
 }
 IN_A_FUNCTION = {
-    "torch": {"worker", "explore_grid"},
+    "torch": {"worker"},
     "numpy": {"worker"},
     "plotly": {"notebook", "__main__", "gradients"},
     "sklearn": {"experiments"},

@@ -11,7 +11,7 @@ try:
     import click
 
     from vgdocs import drift, site_assets
-    from vgdocs.explore_cli import explore
+    from vgdocs.explorer.cli import explore
     from vgdocs.figure import SettingError, find
     from vgdocs.library import CitationError, Library
     from vgdocs.numbers import count, fill
