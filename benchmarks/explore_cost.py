@@ -4,9 +4,9 @@
 
 Three ways to measure the same settings on one thread, in one run, in processor time:
 
-    explore   vgdocs.explore.measure: settings side by side, a backward pass without weights' gradients
+    explore   vgdocs.explorer.model.measure: settings side by side, depths cut off one forward pass
     naive     one nn.Module per setting and seed, hooks on its layers, autograd
-    floor     the matrix products that any of them has to make, in the same blocks, and nothing else
+    floor     the matrix products that any of them has to make, and nothing else
 
 Seconds are of this machine, and of how busy it is; what carries over are the ratios.
 """
@@ -20,8 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vgdocs import explore, explore_grid, theory
-from vgdocs.explore import Setting
+from vgdocs import theory
+from vgdocs.explorer import grid
+from vgdocs.explorer import model as explore
+from vgdocs.explorer.model import Setting
 
 WIDTHS = (32, 64, 128)
 DEPTHS = (10, 20, 50, 100)
@@ -41,7 +43,8 @@ class Layer(nn.Module):
         nn.init.normal_(self.W.weight, std=math.sqrt(setting.sigma_w2 / size))
         if setting.skip != "none":
             self.V = nn.Linear(size, size, bias=False, dtype=torch.float64)
-            nn.init.normal_(self.V.weight, std=setting.branch / math.sqrt(size))
+            branch = setting.sigma_w2 / (setting.depth if setting.skip == "scaled" else 1)
+            nn.init.normal_(self.V.weight, std=math.sqrt(branch / size))
         self.watched = nn.Identity()  # what is hooked
 
     def norm(self, z: torch.Tensor) -> torch.Tensor:
@@ -83,17 +86,15 @@ def batched(settings: list[Setting]) -> None:
 
 def floor(settings: list[Setting]) -> None:
     """The products that `measure` makes, in the blocks in which it makes them."""
-    for group in explore._groups(settings):
-        one = group[0][max(group[0])]
+    for networks in explore._passes(settings):
+        one, depths = networks[0][0], {setting.depth for network in networks for setting in network}
         matrices = 1 if one.skip == "none" else 2
-        passes = max(group[0]) + sum(group[0])  # forward once, backward from each depth
+        passes = max(depths) + sum(depths)  # forward once, backward from each depth
         W = torch.randn(one.width, one.width, dtype=torch.float64)
-        for start in range(0, len(group), explore.CHUNK):
-            rows = len(group[start : start + explore.CHUNK]) * one.batch
-            block = torch.randn(rows, one.width, dtype=torch.float64)
-            out = torch.empty_like(block)
-            for _ in range(matrices * passes * len(SEEDS)):
-                torch.mm(block, W, out=out)
+        block = torch.randn(len(networks) * one.batch, one.width, dtype=torch.float64)
+        out = torch.empty_like(block)
+        for _ in range(matrices * passes * len(SEEDS)):
+            torch.mm(block, W, out=out)
 
 
 def seconds(way: Callable[[list[Setting]], None], settings: list[Setting]) -> float:
@@ -142,8 +143,8 @@ def main() -> None:
     for number in (1, 9, count // 3, count):
         row(f"  {number} settings", some(WIDTHS[-1], 20, number))
     print("part of the page’s grid, whose depths share a forward pass")
-    grid = [s for s in explore_grid.measured() if s.sigma_w2 == 1.0 and s.depth <= 20 and s.family == "gaussian"]
-    over = row(f"  {len(grid)} settings", grid)
+    part = [s for s in grid.measured() if s.activation == "tanh" and s.depth <= 20 and s.family == "gaussian"]
+    over = row(f"  {len(part)} settings", part)
     print(f"\nThe grid takes {over:.2f} times its floor at width {WIDTHS[-1]}.")
 
 

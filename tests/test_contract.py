@@ -30,40 +30,6 @@ THEMED = re.compile(r"(?!hovertemplate|texttemplate).*(color|font|template)", re
 TRAINERS = {"train", "sweep", "Stack"}  # of vgdocs.experiments
 IN_PLACE = {"add_", "sub_", "addcmul_", "addcdiv_", "copy_"}
 
-# Each module imports from lines above its own only.
-LAYERS = [
-    "gradients theory",
-    "diagnosis experiments",
-    "explore",
-    "explore_grid",
-    "figure numbers observe search site_assets stylesheet web weight",
-    "math",
-    "record labs notebook drift",
-    "claims store",
-    "worker",
-    "runner",
-    "library progress citations posters",
-    "fragments",
-    "markdown report site_check explore_cli",
-    "mkdocs_plugin pytest_plugin __main__",
-]
-# Who may import what loads slowly or ties us to one tool. Inside a function, so that it is paid for only where it is
-# needed, also: the worker (in a figure's own process), notebook (in a lab's kernel) and `vgdocs show --browser`.
-AT_THE_TOP = {
-    "mkdocs": {"mkdocs_plugin"},
-    "pytest": {"pytest_plugin"},
-    "torch": {"gradients", "theory", "experiments", "explore"},
-    "plotly": {"experiments"},
-    "sklearn": set(),
-    "numpy": set(),
-}
-IN_A_FUNCTION = {
-    "torch": {"worker", "explore_grid"},
-    "numpy": {"worker"},
-    "plotly": {"notebook", "__main__", "gradients"},
-    "sklearn": {"experiments"},
-}
-
 
 @pytest.fixture(scope="session")
 def library(request) -> Library:

@@ -1,17 +1,70 @@
 /* The explorer of docs/explore.md: shows what was measured for a setting, keeps the setting in the address, and hands
  * it over as PyTorch code. vg.js fetches this file when a page holds a `.vg-explorer`, and calls `vg.explore` with it.
- * The measurements (explore/grid.js) and what decodes them (explore/reader.js) are fetched once they are wanted: when
- * the address names a setting, when a control is approached, or when the map comes into view. Until then the page shows
- * its opening setting as a plain figure.
+ * The measurements are plain numbers, a file in explore/ for each normalisation and skip: vgdocs.explorer.grid says what
+ * is where. They are fetched once they are wanted: when the address names a setting, when a control is approached, or
+ * when the map comes into view. Until then the page shows its opening setting as a plain figure.
  */
 (() => {
   "use strict";
-  const DATA = ["reader", "grid"].map(name => new URL(`explore/${name}.js`, document.currentScript.src));
+  const FOLDER = new URL("explore/", document.currentScript.src);
 
   const make = (tag, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
     return element.append(...children), element;
   };
+
+  // ---- The measurements ------------------------------------------------------------------------------------------
+  const loading = {}; // name of a file -> promise that it is there
+  const load = name => (loading[name] ??= new Promise((resolve, reject) => {
+    const fail = what => {
+      delete loading[name]; // the next touch may try again
+      reject(new Error(`The measurements ${what}.`));
+    };
+    const onload = () => (window.vgGrid?.[name] ? resolve() : fail("are damaged"));
+    const src = new URL(`${name}.js`, FOLDER); // a script, which works from the file system as well
+    document.body.append(make("script", { src, onload, onerror: () => fail("could not be loaded") }));
+  }));
+  const fileOf = ({ norm, skip }) => `${norm}-${skip}`;
+
+  /** What the page asks of the files that are there; all results are decimal logarithms, but for rates. */
+  function openGrid(common) {
+    const { axes, layers, units, seeds, width, batch } = common;
+    const columnOf = (name, setting) => window.vgGrid[fileOf(setting)][name][setting.depth];
+    const placeOf = setting => ["family", "activation", "sigma_w2"].reduce(
+      (place, axis) => place * axes[axis].length + axes[axis].indexOf(setting[axis]), 0);
+
+    function at(setting) {
+      const place = placeOf(setting), column = name => columnOf(name, setting);
+      const one = (name, row) => row[place] * units[name], each = (name, rows) => rows.map(row => one(name, row));
+      const number = name => {
+        const [median, below, above] = column(name).map(row => one(name, row));
+        return { median, lo: median - below, hi: median + above };
+      };
+      const profile = name => {
+        const [median, below, above] = column(name).map(rows => each(name, rows));
+        return { median, lo: median.map((m, i) => m - below[i]), hi: median.map((m, i) => m + above[i]) };
+      };
+      const gradient = profile("gradient"), last = gradient.median.at(-1), rate = Object.entries(number("rate"));
+      return {
+        layers: layers[setting.depth], gradient, forward: profile("forward"), ratio: number("ratio"),
+        theory: each("theory", column("theory")).map(value => value + last), // from where the measured one starts
+        rate: Object.fromEntries(rate.map(([part, log10]) => [part, 10 ** log10])),
+        theoryRate: 10 ** one("theory_rate", column("theory_rate")),
+        gradientOf: setting.skip === "none" ? "z" : "h",
+      };
+    }
+
+    /** The median rates of the map: a row an activation, a column a scale. */
+    const rates = setting => axes.activation.map(activation => axes.sigma_w2.map(sigma_w2 =>
+      10 ** (columnOf("rate", setting)[0][placeOf({ ...setting, activation, sigma_w2 })] * units.rate)));
+
+    function snippet(setting) {
+      const { script, fillings } = common.snippet, numbers = { ...setting, width, batch, seed: seeds[0] };
+      return script.replace(/\{\{(\w+)\}\}/g, (_, name) => fillings[name]?.[setting[name]] ?? numbers[name]);
+    }
+
+    return { ...common, at, rates, snippet };
+  }
 
   // ---- Numbers, in words -----------------------------------------------------------------------------------------
   const minus = text => text.replace("-", "−");
@@ -264,22 +317,13 @@
   // ---- The page --------------------------------------------------------------------------------------------------
   const short = sigma_w2 => (near(sigma_w2, 1 / 3) ? "1/3" : String(Number(sigma_w2.toPrecision(3))));
 
-  const fetchScript = src => new Promise((resolve, reject) => {
-    const onerror = () => reject(new Error("The measurements could not be loaded."));
-    document.body.append(make("script", { src, onload: resolve, onerror })); // which works from the file system as well
-  });
-  let loading = null; // promise of the measurements
-  const loadGrid = () => (loading ??= Promise.all(DATA.map(fetchScript)).then(() => vgOpenGrid(window.vgGrid), error => {
-    loading = null; // the next touch may try again
-    throw error;
-  }));
-
   class Explorer {
     constructor(root) {
       this.root = root;
       this.path = location.pathname;
       this.search = location.search; // of what is shown
       this.touched = null; // the control that was changed last
+      this.turn = 0; // how many settings were asked for
       this.find = name => document.querySelector(`.vg-explorer-${name}`); // the map has a section of its own
       this.form = this.find("controls");
       this.fields = this.form.elements;
@@ -350,38 +394,47 @@
       return parse(search, this.grid.axes, this.settle(this.opening));
     }
 
-    /** The measurements, fetched if they have to be. */
-    async wake() {
-      if (this.grid) return this.grid;
+    /** Fetches files of measurements; whether they are there. */
+    async fetch(...names) {
       try {
-        const grid = await loadGrid();
-        if (!this.grid) {
-          this.grid = grid;
-          if (!isAsked(this.search)) this.paintMap(this.settle(this.opening));
-        }
+        await Promise.all(names.map(load));
+        this.grid ??= openGrid(window.vgGrid.grid);
+        return true;
       } catch (error) {
         this.complain(error.message);
+        return false;
       }
-      return this.grid;
+    }
+
+    /** The map of the opening setting, unless there is one of another. */
+    async wake() {
+      const { opening } = this;
+      if (!(await this.fetch("grid", fileOf(opening))) || isAsked(this.search)) return;
+      if (!this.find("map").hasChildNodes()) this.paintMap(this.settle(opening));
     }
 
     async change(control, settled) {
-      if (!(await this.wake())) return;
-      const setting = this.settle(this.read());
+      const choice = this.read(), turn = ++this.turn;
+      if (!(await this.fetch("grid", fileOf(choice))) || turn !== this.turn) return; // another choice was faster
+      const setting = this.settle(choice);
       this.complain("");
       this.show(setting);
       if (settled) this.remember(setting, control);
     }
 
     /** Shows what the address asks for: after loading, back and forward. */
-    async follow() {
+    follow() {
       this.search = location.search;
       this.stage(); // at once, so that nothing moves when the measurements are there
-      if (await this.wake()) this.obey(location.search);
+      this.obey(location.search);
     }
 
-    obey(search) {
+    /** The setting that a query names, shown; null if it can't be, or if another was asked for meanwhile. */
+    async obey(search) {
+      const turn = ++this.turn;
+      if (!(await this.fetch("grid"))) return null;
       const { setting, complaints } = this.parse(search);
+      if (!(await this.fetch(fileOf(setting))) || turn !== this.turn) return null;
       this.complain(complaints.length ? `The address asks for what isn’t here: ${complaints.join("; ")}.` : "");
       this.write(setting);
       this.show(setting);
@@ -389,8 +442,9 @@
     }
 
     async open(search) {
-      if (!(await this.wake())) return;
-      this.remember(this.obey(search), null);
+      const setting = await this.obey(search);
+      if (!setting) return;
+      this.remember(setting, null);
       this.find("verdict").scrollIntoView({ block: "nearest" });
     }
 

@@ -17,7 +17,7 @@ try:
     from vgdocs.engine.numbers import count, fill
     from vgdocs.engine.progress import bar
     from vgdocs.engine.runner import share
-    from vgdocs.explore_cli import explore
+    from vgdocs.explorer.cli import explore
     from vgdocs.pages import settings, site_assets
     from vgdocs.pages.citations import Scanner
     from vgdocs.pages.report import report
@@ -248,7 +248,7 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
         )
     chosen = list(names) or [*figures, *errors]
     if device != "cpu":
-        able = [name for name in chosen if name in figures and figures[name].takes_device]
+        able = [name for name in chosen if name not in figures or figures[name].takes_device]
         unable = sorted(set(names) & figures.keys() - set(able))
         if unable or not able:
             raise Failed(f"{', '.join(unable) or 'Nothing here'} can't run on {device}: its measure() takes no device")

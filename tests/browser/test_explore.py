@@ -74,11 +74,12 @@ def test_nothing_but_the_page_is_fetched_before_it_is_used(page, visit):
         visitor.page.on("request", lambda request: asked_for.append(request.url))
         visitor.open(page)
         visitor.page.wait_for_timeout(500)
-        late = ["grid.js", *(["plotly"] if visitor.page.locator(".vg-poster").count() else [])]
+        late = ["assets/explore/", *(["plotly"] if visitor.page.locator(".vg-poster").count() else [])]
         assert not [url for url in asked_for if any(name in url for name in late)]
         visitor.page.focus("[name=activation]")
         visitor.page.wait_for_selector(".vg-explorer-map td")
-        assert [url for url in asked_for if "grid.js" in url]
+        parts = sorted(url.rpartition("/")[2] for url in asked_for if "assets/explore/" in url)
+        assert parts == ["grid.js", "none-none.js"], "one touch asks for what it needs"
 
 
 def test_without_javascript_the_opening_setting_and_the_presets_are_there(deployed, page, browser):
@@ -428,19 +429,58 @@ def test_without_a_network_once_it_is_there(page, visit):
         visitor.page.wait_for_load_state("networkidle")  # the theme asks for its sitemap and versions meanwhile
         visitor.page.context.set_offline(True)
         before = said(visitor)
-        visitor.page.select_option("[name=skip]", "prenorm")
-        visitor.page.wait_for_url("**skip=prenorm**")
+        visitor.page.select_option("[name=activation]", "tanh")
+        visitor.page.wait_for_url("**activation=tanh**")
         assert said(visitor) != before
-
-
-def test_measurements_that_cannot_be_loaded_are_reported_and_asked_for_again(page, visit):
-    with visit() as visitor:
-        visitor.page.route("**/grid.js", lambda route: route.abort())
-        visitor.open(f"{page}?activation=relu")
+        # Another normalisation or skip is another file.
+        visitor.page.select_option("[name=skip]", "prenorm")
         visitor.page.wait_for_function("document.querySelector('.vg-explorer-complaint').textContent")
         assert "could not be loaded" in visitor.page.inner_text(COMPLAINT)
-        visitor.page.unroute("**/grid.js")
+        visitor.page.context.set_offline(False)
+        visitor.page.select_option("[name=skip]", "residual")
+        visitor.page.wait_for_url("**skip=residual**")
+        assert visitor.page.locator(COMPLAINT).is_hidden()
+        visitor.troubles.clear()  # of the request that came to nothing
+
+
+@pytest.mark.parametrize("name", ["grid", "none-none"])
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (None, "could not be loaded"),
+        ("(window.vgGrid ??= {})[", "are damaged"),  # cut off
+        ("<!doctype html><p>Sign in to this network", "are damaged"),
+    ],
+)
+def test_measurements_that_are_not_there_or_damaged_are_told_and_asked_for_again(page, visit, name, answer, complaint):
+    with visit() as visitor:
+        visitor.page.route(
+            f"**/assets/explore/{name}.js",
+            lambda route: (
+                route.abort() if answer is None else route.fulfill(body=answer, content_type="text/javascript")
+            ),
+        )
+        visitor.open(f"{page}?activation=relu")
+        visitor.page.wait_for_function("document.querySelector('.vg-explorer-complaint').textContent")
+        assert complaint in visitor.page.inner_text(COMPLAINT)
+        visitor.page.unroute(f"**/assets/explore/{name}.js")
         visitor.page.select_option("[name=activation]", "tanh")
         drawn(visitor)
         assert visitor.page.locator(COMPLAINT).is_hidden()
         visitor.troubles.clear()  # of the request that was refused
+
+
+def test_the_choice_that_came_last_is_shown_even_if_its_measurements_came_first(page, visit):
+    with visit() as visitor:
+        visitor.open(f"{page}?activation=relu")
+        drawn(visitor)
+        held = []
+        visitor.page.route("**/assets/explore/batch-none.js", held.append)
+        visitor.page.select_option("[name=norm]", "batch")
+        visitor.page.select_option("[name=norm]", "layer")
+        visitor.page.wait_for_url("**norm=layer**")
+        verdict = said(visitor)
+        held[0].continue_()
+        visitor.page.wait_for_function("window.vgGrid['batch-none']")
+        visitor.page.wait_for_timeout(100)
+        assert (said(visitor), asked(visitor)["norm"], shown(visitor)["norm"]) == (verdict, "layer", "layer")

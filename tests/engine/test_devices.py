@@ -124,3 +124,7 @@ class TestCommand:
     def test_where_no_figure_takes_a_device(self, call):
         code, _, output = call("run", "--device", "cuda")
         assert (code, output.split(" can't")[0]) == (1, "Nothing here")
+
+    def test_a_figure_that_there_is_not(self, call):
+        code, _, output = call("run", "--device", "cuda", "halvin")
+        assert (code, "there is no figure 'halvin'; did you mean halving?" in output) == (1, True), output

@@ -106,6 +106,8 @@ def test_a_long_sentence_is_one_line(project):
         ({"head": "SEED = int(3)\n"}, "figures/halving.py:6: SEED isn't a plain literal"),
         ({"head": "SEED = 0.5\n"}, "figures/halving.py:6: SEED isn't of type int"),
         ({"head": "SEED = 0\nWIDER = [1]\n"}, "figures/halving.py:7: WIDER isn't of type dict"),
+        ({"head": "SEED = 0\nWIDER = {1: 2}\n"}, "figures/halving.py:7: WIDER has a key that isn't a name"),
+        ({"head": "SEED = 0\nTOLERANCE = {[1]: 2}\n"}, "figures/halving.py:7: TOLERANCE isn't a plain literal"),
         ({"draw": "def draw(m:\n"}, "figures/halving.py:17: isn't Python: '(' was never closed"),
     ],
 )

@@ -5,6 +5,7 @@ import json
 import math
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,15 +18,16 @@ import torch.nn.functional as F
 from click.testing import CliRunner
 from torch import nn
 
-from vgdocs import explore, explore_grid, theory
+from vgdocs import theory
 from vgdocs.cli import cli
 from vgdocs.experiments import derive_seeds
-from vgdocs.explore import Setting
-from vgdocs.explore_grid import Raw
+from vgdocs.explorer import grid, snippet
+from vgdocs.explorer import model as explore
+from vgdocs.explorer.model import Setting
 from vgdocs.gradients import rate
 
 ROOT = Path(__file__).parents[2]
-GRID = ROOT / "docs/assets/explore/grid.js"
+GRID = ROOT / "docs/assets/explore"
 SMALL = {"width": 24, "batch": 12}
 EVERY = [
     Setting(activation, family, 1.7, norm, skip, 6, **SMALL)
@@ -80,7 +82,7 @@ def plain(setting: Setting, seed: int, draws: str = "own") -> tuple[list[float],
 
 class TestMeasure:
     def test_it_is_what_autograd_says_of_the_same_network(self):
-        """Every activation, family, norm and skip, against a backward pass that nobody wrote by hand."""
+        """Every activation, family, norm and skip, against modules that know one network only."""
         seeds = explore.SEEDS[:2]
         for one in explore.measure(EVERY, seeds):
             norms, sizes = plain(one.setting, seeds[1], "ours")
@@ -131,7 +133,7 @@ class TestMeasure:
         assert re.fullmatch(r"the gradient underflows to 0 at layer \d+, for \d of 2 seeds", below.trouble)
         assert math.isnan(above.rate)
         assert math.isnan(above.ratio)  # beyond the overflow a product subtracts inf from inf
-        assert re.fullmatch(r"the gradient is nan at layer \d+, for 2 of 2 seeds", above.trouble)
+        assert re.fullmatch(r"the gradient overflows to inf at layer \d+, for 2 of 2 seeds", above.trouble)
 
     def test_a_gpu_that_is_not_there(self):
         if torch.cuda.is_available():
@@ -161,7 +163,7 @@ def agreement(setting: Setting, seeds: list[int]) -> None:
 
 
 def sample(count: int, seed: int, depths: tuple[int, ...]) -> list[Setting]:
-    settings = [setting for setting in explore_grid.measured() if setting.depth in depths]
+    settings = [setting for setting in grid.measured() if setting.depth in depths]
     return random.Random(seed).sample(settings, count)
 
 
@@ -189,10 +191,10 @@ class TestInvariances:
     @pytest.mark.parametrize("setting", EQUAL_TO_ANOTHER, ids=str)
     def test_a_setting_is_its_canonical_one_but_for_a_power_of_sigma_w(self, setting):
         setting = replace(setting, depth=20, width=32, batch=16)
-        other = explore_grid.canonical(setting)
+        other = grid.canonical(setting)
         assert other != setting
         ours, theirs = explore.measure([setting, other], [3])
-        factor = 10 ** explore_grid.power(setting)
+        factor = 10 ** grid.power(setting)
         layers = torch.arange(1, 21, dtype=torch.float64)
         assert torch.allclose(ours.gradient, theirs.gradient * factor ** (20 - layers), rtol=1e-7)
         assert torch.allclose(ours.forward, theirs.forward * factor**layers, rtol=1e-7)
@@ -202,13 +204,13 @@ class TestInvariances:
         """A skip keeps a scale that a norm alone would undo."""
         for skip, norm in [("none", "none"), ("residual", "layer"), ("prenorm", "layer"), ("scaled", "batch")]:
             a, b = (Setting("tanh", "gaussian", s, norm, skip, 20, **SMALL) for s in (1.0, 2.0))
-            assert explore_grid.canonical(a) != explore_grid.canonical(b)
+            assert grid.canonical(a) != grid.canonical(b)
             ours, theirs = explore.measure([a, b], [3])
             assert not torch.allclose(ours.gradient, theirs.gradient, rtol=1e-3)
 
     def test_canonical_settings_are_measured_and_nothing_else_is(self):
-        offered, measured = list(explore_grid.offered()), explore_grid.measured()
-        assert set(map(explore_grid.canonical, offered)) == set(measured)
+        offered, measured = list(grid.offered()), grid.measured()
+        assert set(map(grid.canonical, offered)) == set(measured)
         assert len(set(offered)) == len(offered)
         assert len(measured) < len(offered)
 
@@ -271,7 +273,7 @@ def test_named_initialisations_are_points_on_one_axis():
 
 class TestSnippet:
     def holds(self, setting: Setting) -> None:
-        script = explore.snippet(setting)
+        script = snippet.snippet(setting)
         assert "{{" not in script
         result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         printed = dict(re.findall(r"^(rate|ratio) +(\S+)", result.stdout, re.MULTILINE))
@@ -293,85 +295,106 @@ class TestSnippet:
 
     @pytest.mark.slow
     def test_it_does_so_for_a_random_sample_of_the_page(self):
-        for setting in random.Random(3).sample(list(explore_grid.offered()), 24):
+        for setting in random.Random(3).sample(list(grid.offered()), 24):
             self.holds(setting)
 
     def test_it_compiles_for_every_setting(self):
         for setting in EVERY:
-            compile(explore.snippet(setting), "snippet", "exec")
-
-
-class TestCodec:
-    def test_what_is_written_is_read_to_within_half_a_step(self, monkeypatch):
-        monkeypatch.setattr(explore_grid, "ACTIVATIONS", ("relu", "tanh"))
-        monkeypatch.setattr(explore_grid, "SIGMA_W2", (1.0, 128.0))
-        monkeypatch.setattr(explore_grid, "KNOTS", {10: (1, 2, 5, 10)})
-        settings = explore_grid.measured()
-        draw = random.Random(0)
-        results = [
-            [
-                Raw(
-                    tuple(10 ** draw.uniform(-250, 250) for _ in range(4)),
-                    tuple(10 ** draw.uniform(-3, 3) for _ in range(4)),
-                    10 ** draw.uniform(-1, 1),
-                    10 ** draw.uniform(-250, 250),
-                )
-                for _ in range(3)
-            ]
-            for _ in settings
-        ]
-        results[1] = [Raw((0.0, 0.0, 1.0, math.inf), (1.0, math.inf, math.nan, 2.0), math.nan, 0.0)] * 3
-        entries = explore_grid.decode(explore_grid.encode(results))
-        assert list(entries) == settings
-        for entry, seeds in zip(entries.values(), results, strict=True):
-            summary = explore_grid.summarise(seeds)
-            for old, new in [
-                *zip(entry.gradient, summary.gradient, strict=True),
-                *zip(entry.forward, summary.forward, strict=True),
-            ]:
-                for part in ("median", "lo", "hi"):
-                    assert getattr(old, part) == pytest.approx(getattr(new, part), abs=0.00501, nan_ok=True)
-            assert entry.rate.median == pytest.approx(summary.rate.median, abs=1.01e-4, nan_ok=True)
-            assert entry.ratio.median == pytest.approx(summary.ratio.median, abs=1.01e-3)
-            assert entry.first_rate == pytest.approx(math.log10(seeds[0].rate), abs=4.01e-7, nan_ok=True)
-        strange = entries[settings[1]]
-        assert [band.median for band in strange.gradient] == [-math.inf, -math.inf, 0.0, math.inf]
-        assert math.isnan(strange.forward[2].median)
-        assert strange.ratio.median == -math.inf
+            compile(snippet.snippet(setting), "snippet", "exec")
 
 
 @pytest.fixture(scope="module")
-def grid() -> explore_grid.Grid:
-    return explore_grid.Grid(GRID)
+def entries() -> dict[Setting, grid.Entry]:
+    return grid.read(GRID)
 
 
 class TestGrid:
-    def test_it_is_small(self):
-        assert len(gzip.compress(GRID.read_bytes())) < 400_000
+    def test_a_file_is_small(self):
+        sizes = {path.name: len(gzip.compress(path.read_bytes())) for path in GRID.glob("*.js")}
+        assert len(sizes) == len(grid.PARTS) + 1
+        assert max(sizes.values()) < 50_000, sizes
 
-    def test_it_holds_every_setting_of_the_page(self, grid):
-        for setting in explore_grid.offered():
-            entry = grid.at(setting)
-            assert len(entry.gradient) == len(entry.forward) == len(entry.theory) == len(entry.layers) <= 12
+    def test_its_files_hold_the_settings_of_the_page_and_nothing_else(self, entries):
+        assert entries.keys() == set(grid.offered())
+        for setting, entry in entries.items():
+            shapes = {name: tuple(value.shape) for name, value in entry.items()}
+            layers = (len(grid.LAYERS[setting.depth]),)
+            assert layers == (10,)
+            assert shapes == {
+                **dict.fromkeys(["theory_rate", "first"], ()),
+                **dict.fromkeys(["rate", "ratio"], (3,)),
+                **dict.fromkeys(["gradient", "forward"], (3, *layers)),
+                "theory": layers,
+            }
+        assert sum(value.isfinite().all().item() for entry in entries.values() for value in entry.values()) == (
+            len(entries) * len(grid.UNITS)
+        )
 
-    def test_marks_and_presets_lie_on_it(self, grid):
-        assert set(explore_grid.MARKS) <= set(explore_grid.SIGMA_W2)
-        for _, setting in explore_grid.PRESETS.values():
-            grid.at(setting)
+    def test_settings_that_are_equal_are_recorded_as_equal(self, entries):
+        for setting in random.Random(4).sample(list(entries), 500):
+            ours, theirs, p = entries[setting], entries[grid.canonical(setting)], grid.power(setting)
+            assert ours["rate"].sub(theirs["rate"] + p).abs().max() <= 1.01 * grid.UNITS["rate"], setting
+            layers = torch.tensor(grid.LAYERS[setting.depth])
+            shifted = theirs["gradient"] + p * (setting.depth - layers)
+            assert ours["gradient"].sub(shifted).abs().max() <= 1.01 * grid.UNITS["gradient"], setting
 
-    def test_it_says_where_it_comes_from_but_not_on_which_host(self, grid):
-        provenance = grid.content["provenance"]
-        assert {"command", "date", "versions", "machine", "processor_minutes"} <= provenance.keys()
-        assert grid.content["seeds"] == list(explore.SEEDS)
+    def test_what_is_written_is_read_to_within_half_a_unit(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(grid, "ACTIVATIONS", ("relu", "tanh"))
+        monkeypatch.setattr(grid, "SIGMA_W2", (1.0, 2.0))
+        monkeypatch.setattr(grid, "LAYERS", {5: (1, 2, 4, 5)})
+        monkeypatch.setattr(grid, "PARTS", (("none", "none"), ("layer", "scaled")))
+        settings = [setting for part in grid.PARTS for setting in grid.rows(*part, 5)]
+        found = dict(zip(settings, explore.measure(settings, [1, 2, 3]), strict=True))
+        made = {setting: grid.summarise(found[grid.canonical(setting)], setting) for setting in settings}
+        beyond = torch.tensor([math.inf, -math.inf, math.nan, 0.0])
+        made[settings[0]]["gradient"] = beyond.expand(3, -1)
+        grid.write(tmp_path, made, {"command": "a test"})
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.js", "layer-scaled.js", "none-none.js"]
+        read = grid.read(tmp_path)
+        assert read[settings[0]].pop("gradient")[0].tolist() == pytest.approx(beyond.tolist(), nan_ok=True)
+        del made[settings[0]]["gradient"]
+        for setting, entry in made.items():
+            for name, value in entry.items():
+                # an end is as far from the median as was rounded
+                assert (read[setting][name] - value).abs().max() <= 0.501 * grid.UNITS[name], (setting, name)
 
-    def test_a_file_of_another_grid_is_refused(self, tmp_path):
-        stale = tmp_path / "grid.js"
-        stale.write_text(GRID.read_text(encoding="utf-8").replace('"width":128', '"width":64'), encoding="utf-8")
-        with pytest.raises(ValueError, match="another width: run `vgdocs explore --record`"):
-            explore_grid.Grid(stale)
-        stale.write_text("window.other = {}", encoding="utf-8")
-        with pytest.raises(ValueError, match="does not assign a grid"):
-            explore_grid.Grid(stale)
+    def test_a_summary_is_of_all_seeds(self):
+        one = explore.measure([Setting("tanh", depth=10, **SMALL)], [1, 2, 3])[0]
+        entry = grid.summarise(one)
+        assert 10 ** entry["rate"] == pytest.approx([one.rate, min(one.rates), max(one.rates)])
+        assert 10 ** entry["ratio"] == pytest.approx([one.ratio, min(one.ratios), max(one.ratios)])
+        assert (10 ** entry["gradient"][0]).tolist() == pytest.approx(one.norms)
+        assert (10 ** entry["forward"][0]).tolist() == pytest.approx(one.forward_sizes)
+        assert 10 ** entry["first"] == pytest.approx(one.rates[0])
+        assert 10 ** entry["theory_rate"] == pytest.approx(explore.predict(one.setting).rate)
+
+    def test_marks_and_presets_lie_on_it(self, entries):
+        assert set(grid.MARKS) <= set(grid.SIGMA_W2)
+        assert set(grid.PRESETS.values()) <= entries.keys()
+
+    def test_it_says_where_it_comes_from_but_not_on_which_host(self):
+        content = grid.load(GRID / "grid.js")
+        assert {"command", "date", "versions", "machine"} <= content["provenance"].keys()
+        assert content["seeds"] == list(explore.SEEDS)
+
+    @pytest.mark.parametrize(
+        ("name", "old", "new", "message"),
+        [
+            ("grid.js", '"width":128', '"width":64', "another width: run `vgdocs explore --record`"),
+            ("grid.js", "window.vgGrid", "window.other", "grid.js hands over no part of the grid"),
+            ("none-none.js", "};\n", "", "none-none.js is damaged"),
+            ("none-none.js", '"rate":', '"rat":', "none-none.js is damaged"),
+            ("rms-scaled.js", "[[[", "[[[0,", "rms-scaled.js is damaged"),
+            ("rms-scaled.js", ',"first":{"10":[', ',"first":{"10":[0,', "rms-scaled.js is damaged"),
+        ],
+    )
+    def test_damaged_files_and_those_of_another_grid_are_refused(self, tmp_path, name, old, new, message):
+        copy = shutil.copytree(GRID, tmp_path / "explore")
+        text = (copy / name).read_text(encoding="utf-8")
+        assert old in text
+        (copy / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            grid.read(copy)
 
 
 TINY = ["--depth", "8", "--width", "16", "--batch", "8", "--seeds", "3"]
@@ -405,7 +428,7 @@ class TestCommand:
         assert "underflows to 0" in found["trouble"]
         found = json.loads(self.call(*["--activation", "linear", "--gain", "1e60"], *TINY, "--json")[1])
         assert (found["rate"], found["ratio"]) == ("nan", "nan")
-        assert "is nan" in found["trouble"]
+        assert "overflows to inf" in found["trouble"]
 
     def test_words_have_rate_ratio_theory_and_trouble(self):
         code, output, _ = self.call(*["--activation", "linear", "--gain", "1e-60"], *TINY)
@@ -418,11 +441,19 @@ class TestCommand:
         assert "note" not in output
 
     def test_code_is_the_snippet(self):
-        assert self.call("--depth", "12", "--code") == (0, explore.snippet(Setting("relu", sigma_w2=2.0, depth=12)), "")
+        assert self.call("--depth", "12", "--code") == (0, snippet.snippet(Setting("relu", sigma_w2=2.0, depth=12)), "")
+
+    def test_the_grid_is_recorded_with_the_options_that_are_given(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(grid, "record", lambda folder, jobs, device, progress: asked.append((folder, jobs, device)))
+        assert self.call("--record", "--jobs", "3")[:2] == (0, "docs/assets/explore is written\n")
+        assert asked == [(ROOT / "docs/assets/explore", 3, "cpu")]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
+            (["--record", "--depth", "20", "--json"], "--depth, --json: nothing to --record"),
+            (["--jobs", "3"], "--jobs: for --record alone"),
             (["--activation", "swish"], "unknown activation 'swish'; known: linear"),
             (["--init", "glorot"], "unknown init 'glorot'; known: pytorch, lecun"),
             (["--gain", "0"], "the gain is finite and above 0, not 0.0"),

@@ -76,6 +76,12 @@ def test_a_figure_that_takes_longer_than_the_option_allows_is_stopped(elsewhere,
     assert (code, "hangs: stopped after 0.5 s" in errors) == (1, True), errors
 
 
+def test_pytest_keeps_to_them_too(elsewhere, pytester):
+    pytester.makeini("[pytest]\nvgdocs_figures = plots\n")
+    result = pytester.runpytest("--rootdir", str(elsewhere.root), "-c", "tox.ini", str(elsewhere.root))
+    result.assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("option", ["figurs: plots", "posters: always", "time_limit: soon"])
 def test_the_build_tells_a_wrong_option_without_a_traceback(project, option):
     project.edit(project.root / "mkdocs.yml", "  - vgdocs\n", f"  - vgdocs:\n      {option}\n")

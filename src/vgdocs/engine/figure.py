@@ -224,9 +224,11 @@ def _constant(path: Path, tree: ast.Module, name: str, default: Any) -> Any:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value and name in assigned(node):
             try:
                 value = ast.literal_eval(node.value)
-            except ValueError:
+            except (ValueError, TypeError):  # of a key that can't be one
                 raise FigureError(path, f"{name} isn't a plain literal", node.lineno) from None
             if not isinstance(value, type(default)):
                 raise FigureError(path, f"{name} isn't of type {type(default).__name__}", node.lineno)
+            if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+                raise FigureError(path, f"{name} has a key that isn't a name", node.lineno)
             return value
     return default

@@ -170,9 +170,10 @@ def warm_up() -> None:
 
 def _context() -> Any:
     """The way in which processes start: from a fork server where there is one; VGDOCS_START names another."""
-    methods = multiprocessing.get_all_start_methods()
-    method = os.environ.get("VGDOCS_START") or ("forkserver" if "forkserver" in methods else "spawn")
-    if method not in {"forkserver", "spawn"} & set(methods):
+    there = multiprocessing.get_all_start_methods()
+    methods = [method for method in ("forkserver", "spawn") if method in there]
+    method = os.environ.get("VGDOCS_START") or methods[0]
+    if method not in methods:
         raise SettingError(f"VGDOCS_START is {method!r}: on this system figures start by {' or '.join(methods)}")
     if "forkserver" not in methods:
         multiprocessing.set_start_method(method, force=True)  # a child takes its caller's default for its own

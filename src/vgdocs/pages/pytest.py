@@ -85,10 +85,13 @@ class Asserted(pytest.Item):
         return self.path, self.claim.line - 1, f"{self.path.stem}: {self.claim.name}"
 
     def _entry(self) -> Entry:
-        from vgdocs.engine.library import Library
-
         stash = self.config.stash
-        library: Library = stash.setdefault(LIBRARY, Library(self.config.rootpath))
+        if LIBRARY not in stash:
+            from vgdocs.pages import settings
+
+            root = self.config.rootpath
+            stash[LIBRARY] = settings.read(root).library(root)
+        library: Library = stash[LIBRARY]
         name = self.path.stem
         if name not in library.entries:
             library.refresh([name], seed=self.config.getoption("--vgdocs-seed"))

@@ -1,0 +1,98 @@
+"""`vgdocs explore`: one setting of the explorer's model, on or off its grid: in words, as JSON or as PyTorch code."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from vgdocs.explorer.model import Measurement, Prediction
+
+ACTIVATIONS = "linear, sigmoid, tanh, relu, leaky_relu, elu, selu, gelu, silu."  # known before torch is loaded
+GRID = "docs/assets/explore"  # from the project's root
+OF_RECORD = {"record", "jobs", "device"}
+
+
+@click.command()
+@click.option("--activation", default="relu", show_default=True, metavar="NAME", help=ACTIVATIONS)
+@click.option("--init", default="he", show_default=True, metavar="NAME", help="lecun, xavier, he, orthogonal, pytorch.")
+@click.option("--gain", type=float, default=1.0, show_default=True, help="Multiplies the initialisation's sigma_w.")
+@click.option("--norm", default="none", show_default=True, metavar="NAME", help="none, batch, layer, rms.")
+@click.option("--skip", default="none", show_default=True, metavar="NAME", help="none, residual, scaled, prenorm.")
+@click.option("--depth", type=int, default=50, show_default=True, help="Layers, or residual blocks.")
+@click.option("--width", type=int, default=128, show_default=True, help="Units in a layer.")
+@click.option("--batch", type=int, default=64, show_default=True, help="Inputs, drawn from N(0, 1).")
+@click.option("--seeds", type=click.IntRange(min=1), default=9, show_default=True, help="How many random networks.")
+@click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu or cuda.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--code", is_flag=True, help="Print a plain PyTorch script that measures the first seed.")
+@click.option("--record", is_flag=True, help="Measure the page's whole grid anew: with --jobs and --device alone.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that record.")
+@click.pass_context
+def explore(context: click.Context, /, init: str, gain: float, **options: Any) -> None:
+    """Measure how the gradient fares in a deep network at initialisation."""
+    others = ("seeds", "device", "as_json", "code", "record", "jobs")
+    seeds, device, as_json, code, record, jobs = (options.pop(name) for name in others)
+    given = {n for n in context.params if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE}
+    if strange := given - OF_RECORD if record else given & {"jobs"}:
+        names = ", ".join(sorted(f"--{name.removeprefix('as_')}" for name in strange))
+        raise click.UsageError(f"{names}: {'nothing to --record' if record else 'for --record alone'}")
+    # Here, because it imports torch, which takes longer than all other commands' start.
+    from vgdocs.experiments import derive_seeds
+    from vgdocs.explorer import grid, model, snippet
+
+    try:
+        if record:
+            label = "Measuring the explorer’s grid"
+            with click.progressbar(length=len(grid.PARTS), label=label, file=sys.stderr) as bar:
+                grid.record(context.obj.root / GRID, jobs, device, lambda: bar.update(1))
+            click.echo(f"{GRID} is written")
+            return
+        setting = model.Setting.named(init=init, gain=gain, **options)
+        if code:
+            click.echo(snippet.snippet(setting), nl=False)
+            return
+        measurement = model.measure([setting], derive_seeds(model.SEED, seeds), device)[0]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    prediction = model.predict(setting)
+    if as_json:
+        click.echo(json.dumps(_plain({"init": init, "gain": gain, **_content(measurement, prediction)}), indent=1))
+    else:
+        click.echo(_words(measurement, prediction, f"{init} x {gain:g}"))
+
+
+def _content(measurement: Measurement, prediction: Prediction) -> dict[str, Any]:
+    names = ("seeds", "rate", "rates", "ratio", "ratios", "norms", "forward_sizes", "trouble")
+    found = {name.removesuffix("_sizes"): getattr(measurement, name) for name in names}
+    watched = "z" if measurement.setting.skip == "none" else "h"
+    return {**asdict(measurement.setting), "gradient_of": watched, **found, "theory_rate": prediction.rate}
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no nan and no infinity: they are strings."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _words(measurement: Measurement, prediction: Prediction, init: str) -> str:
+    setting, rates, ratios, norms = measurement.setting, measurement.rates, measurement.ratios, measurement.norms
+    shown = sorted({1, *(max(1, round(setting.depth * i / 5)) for i in range(1, 6))})
+    lines = [
+        f"{setting.activation}, {init} (sigma_w2 {setting.sigma_w2:.4g}, {setting.family}), norm {setting.norm}, skip "
+        f"{setting.skip}; {setting.depth} layers of {setting.width}, batch {setting.batch}, {len(rates)} seeds",
+        f"rate    {measurement.rate:.4g} per layer going backward  [{min(rates):.4g}, {max(rates):.4g}]; "
+        f"theory {prediction.rate:.4g}",
+        f"ratio   {measurement.ratio:.4g} first layer over last  [{min(ratios):.4g}, {max(ratios):.4g}]",
+        f"norms   of dL/d{'z' if setting.skip == 'none' else 'h'}: "
+        + ", ".join(f"{norms[layer - 1]:.4g} at layer {layer}" for layer in shown),
+    ]
+    return "\n".join(lines + ([f"note    {measurement.trouble}"] if measurement.trouble else []))
