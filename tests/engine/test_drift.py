@@ -95,6 +95,15 @@ class TestAccept:
                 accepted = drift.accept(accepted, new, changes)
                 assert accepted["figures"]["f"]["numbers"] == {"n": 1.0}
 
+    def test_a_band_is_accepted_whole(self):
+        """Or its median could be accepted from one measurement and its ends from another."""
+        old = content({"a": 0.5, "a.lo": 0.4, "a.hi": 0.6, "b": 1.0}, {"a": 0.5})
+        new = content({"a": 0.7, "a.lo": 0.65, "a.hi": 0.8, "b": 1.0001}, {"a": 0.5})
+        (change,) = drift.compare(old, new)
+        assert change.number == "a.lo"
+        accepted = drift.accept(old, new, [change])["figures"]["f"]["numbers"]
+        assert accepted == {"a": 0.7, "a.lo": 0.65, "a.hi": 0.8, "b": 1.0}
+
     def test_tolerances_are_kept_with_the_numbers(self):
         """So that two releases can be compared when their scripts are long gone."""
         accepted = drift.accept(content({"n": 1.0}, {"n": 0.1}), content({"n": 1.0}, {"n": 0.2}), [])

@@ -79,13 +79,18 @@ def tolerance(number: str, declared: Mapping[str, float]) -> float:
 def accept(old: Content, new: Content, changes: Collection[Change]) -> dict[str, Any]:
     """The content of tests/numbers.json once these changes from old to new are accepted.
 
-    A number that stayed within its tolerance keeps its old value, or many small steps would go unseen. The seconds
-    that a figure took, by which machines share the work, are those of its last change.
+    A number that stayed within its tolerance keeps its old value, or many small steps would go unseen; of a band, the
+    three are accepted together, or its median might lie outside of it. The seconds that a figure took, by which
+    machines share the work, are those of its last change.
     """
     content = {}
     for name in sorted({*old["figures"], *(change.figure for change in changes)}):
         before, after = (side["figures"].get(name, {}) for side in (old, new))
-        changed = {change.number: change.new for change in changes if change.figure == name}
+        measured = after.get("numbers", {})
+        moved = [change.number for change in changes if change.figure == name]
+        bands = {number.removesuffix(".lo").removesuffix(".hi") for number in moved}
+        together = [number for band in bands for number in (band, f"{band}.lo", f"{band}.hi")]
+        changed = {n: measured.get(n) for n in [*moved, *together]}
         numbers = {n: value for n, value in (before.get("numbers", {}) | changed).items() if value is not None}
         if numbers:
             seconds = (after if changed else before).get("seconds", 0.0)
