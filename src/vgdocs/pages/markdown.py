@@ -90,7 +90,7 @@ class Context:
         try:
             return None if self.without_posters else draw()
         except PosterError as error:
-            if self.posters.required or isinstance(error, EndlessError):
+            if self.posters.mode == "require" or isinstance(error, EndlessError):
                 raise
             self.without_posters = str(error)
             log.info("figures are drawn in the reader's browser, without posters: %s", error)
