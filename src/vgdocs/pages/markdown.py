@@ -40,7 +40,7 @@ from vgdocs.engine import drift, observe
 from vgdocs.engine.library import CitationError, Entry, Library
 from vgdocs.engine.numbers import fill
 from vgdocs.pages import fragments, math, settings
-from vgdocs.pages.citations import NUMBER, Problem
+from vgdocs.pages.citations import FIGURE_OPTIONS, NUMBER, Problem
 from vgdocs.pages.posters import REM, EndlessError, PosterError, Posters, height
 from vgdocs.pages.site_assets import UNDRAWN
 
@@ -216,7 +216,7 @@ class _FigureBlock(_Block):
 
     NAME = "figure"
     ARGUMENT = True
-    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "notes": ("", str)}
+    OPTIONS: ClassVar[dict[str, Any]] = FIGURE_OPTIONS
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         self.name = self.argument.strip()
