@@ -31,7 +31,7 @@ from nbformat import v4
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from vgdocs.pages.posters import FLAGS, executable
-from vgdocs.pages.web import serve
+from web import serve
 
 ROOT = Path(__file__).parent.parent
 HOW = "Lighthouse was not found: npm install lighthouse@12.8.2 (it needs node 18 or newer) in this folder."

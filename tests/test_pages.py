@@ -59,7 +59,7 @@ def test_every_citation_resolves(library, citations):
 def test_a_page_converts_without_a_problem_and_has_one_title(config, library, page, monkeypatch):
     """With the site's own extensions: no slip in a block, a citation or a formula, no number in a heading."""
     monkeypatch.chdir(ROOT)
-    context = Context(library, page)
+    context = Context(library, page=page)
     options = {**config.mdx_configs, "vgdocs.markdown": {"context": context}}
     text, _ = get_data((DOCS / page).read_text(encoding="utf-8"))
     html = markdown.markdown(text, extensions=config.markdown_extensions, extension_configs=options)

@@ -25,7 +25,7 @@ from bs4 import BeautifulSoup
 from filelock import FileLock
 
 from vgdocs.pages import posters
-from vgdocs.pages.web import serve
+from web import serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

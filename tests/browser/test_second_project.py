@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from vgdocs.pages.citations import Scanner
 from vgdocs.pages.site_check import check
-from vgdocs.pages.web import serve
+from web import serve
 
 pytestmark = pytest.mark.browser
 

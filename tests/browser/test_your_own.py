@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from vgdocs.pages.web import serve
+from web import serve
 
 pytestmark = pytest.mark.browser
 

@@ -95,4 +95,3 @@ def test_a_problem_is_located_in_its_source(tmp_path, text, marker, lines):
 
 def test_a_problem_of_no_page_or_with_its_line_known(tmp_path):
     assert locate(Problem("gone.md", "[[a.b]]", "is wrong"), tmp_path, Scanner()) == []
-    assert locate(Problem("gone.md", "[[a.b]]", "is wrong", 7), tmp_path, Scanner()) == [7]

@@ -285,7 +285,7 @@ def test_search_finds_each_formula_once_and_in_plain_text():
     ],
 )
 def test_a_formula_in_one_line_of_text(tex, plain):
-    assert math.typesetter().plain(tex) == plain
+    assert math.plain_text(math.render(tex, False)) == plain
 
 
 # --- errors -------------------------------------------------------------------------------------------------------
@@ -342,8 +342,8 @@ def test_without_generic_the_option_is_named():
 
 def test_without_the_engine_a_page_says_so_once(monkeypatch):
     monkeypatch.setitem(sys.modules, "py_mini_racer", None)
-    fresh = math.Typesetter()
-    monkeypatch.setattr(math, "typesetter", lambda: fresh)
+    for cached in ("_engine", "render"):  # as in a process that has typeset nothing yet
+        monkeypatch.setattr(math, cached, getattr(math, cached).__wrapped__)
     page = Page("# About $x$\n\n$x$ and\n\n$$\ny\n$$")
     assert [message for message, _ in page.reports] == ["formulas need the package mini-racer: pip install '.[site]'"]
     assert page.html.count('<span class="vg-error" role="alert">') == 3
@@ -353,7 +353,7 @@ def test_no_exception_leaves_a_conversion(monkeypatch):
     def broken(tex: str, display: bool) -> str:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(math.typesetter(), "render", broken)
+    monkeypatch.setattr(math, "render", broken)
     page = Page("## About $x$\n\n$y$")
     assert page.reports == [("out of memory", "x"), ("out of memory", "y")]
 
@@ -362,35 +362,37 @@ def test_no_exception_leaves_a_conversion(monkeypatch):
 
 
 def test_a_formula_is_typeset_once(monkeypatch):
-    typesetter = math.Typesetter()
-    first = typesetter.render("x^2", display=False)
-    monkeypatch.setattr(typesetter, "_engine", None)
-    monkeypatch.setattr(typesetter, "start", lambda: pytest.fail("the engine is asked again"))
-    assert typesetter.render("x^2", display=False) is first
+    first = math.render("x^2", display=False)
+    monkeypatch.setattr(math, "_engine", lambda: pytest.fail("the engine is asked again"))
+    assert math.render("x^2", display=False) is first
 
 
 def test_inline_and_displayed_are_kept_apart():
-    render = math.typesetter().render
+    render = math.render
     assert render(r"\sum_l x_l", display=False) != render(r"\sum_l x_l", display=True)
 
 
 def test_the_engine_starts_with_the_first_formula():
-    assert math.Typesetter()._engine is None
-    assert math.typesetter() is math.typesetter()
+    code = (
+        "import sys; from vgdocs.pages import math; print('py_mini_racer' in sys.modules, math._engine.cache_info()[3])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False 0\n"
+    assert math._engine() is math._engine()
 
 
 def test_a_process_that_has_typeset_comes_to_its_end():
     # The name makes Python collect the engine late; without it even an engine that nobody closes lets it go.
-    code = "from vgdocs import math; held = math.typesetter(); held.render('x', False); print('typeset')"
+    code = "from vgdocs.pages import math; math.render('x', False); held = math._engine(); print('typeset')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "typeset\n"), done.stderr
 
 
 def test_bad_tex_raises_a_math_error_and_leaves_the_engine_usable():
     with pytest.raises(math.MathError, match="Undefined control sequence") as caught:
-        math.typesetter().render(r"\foo", display=False)
+        math.render(r"\foo", display=False)
     assert not isinstance(caught.value, math.EngineError)
-    assert "katex" in math.typesetter().render("x", display=False)
+    assert "katex" in math.render("x", display=False)
 
 
 # --- style and fonts ----------------------------------------------------------------------------------------------
@@ -407,16 +409,14 @@ def test_the_style_sheet_asks_for_the_fonts_that_exist_and_nothing_else():
 
 
 def test_style_sheet_script_and_their_record_are_of_one_version():
-    typesetter = math.Typesetter()
-    typesetter.start()
-    version = typesetter._engine.eval("katex.version")
+    version = math._engine().eval("katex.version")
     assert f'content:"{version}"' in (KATEX.parent / "katex.min.css").read_text("utf-8")
     assert f"`katex` {version} " in (KATEX.parent / "README.txt").read_text("utf-8")
 
 
 def test_every_class_that_a_page_uses_for_layout_is_in_the_style_sheet():
     css = (KATEX.parent / "katex.min.css").read_text("utf-8")
-    markup = math.typesetter().render(r"\sqrt{\frac{a}{b}} \left( x \right)^2 \tag{1}", display=True)
+    markup = math.render(r"\sqrt{\frac{a}{b}} \left( x \right)^2 \tag{1}", display=True)
     used = {name for names in re.findall(r'class="([^"]*)"', markup) for name in names.split()}
     assert {"katex-mathml", "katex-base", "mfrac", "sqrt", "vlist-t", "katex-tag"} <= used
     for name in ("katex-mathml", "katex-base", "mfrac", "sqrt", "vlist-t", "katex-tag"):

@@ -25,6 +25,8 @@ from vgdocs.pages.settings import mkdocs_yml
 NUMBER = re.compile(r"\[\[(?P<figure>[A-Za-z_]\w*)(?:\.(?P<number>\w+(?:\.\w+)*))?(?::(?P<spec>[^\[\]]*))?\]\]")
 BLOCK = re.compile(r"^(?P<head>[ \t]*/{3,}[ \t]*figure[ \t]*\|[ \t]*)(?P<figure>\S.*?)[ \t]*$", re.MULTILINE)
 
+FIGURE_OPTIONS = {"code": ("", str), "notes": ("", str)}  # of the block, as pymdownx.blocks has them: default and type
+
 
 @dataclass(frozen=True)
 class Citation:
@@ -49,7 +51,6 @@ class Problem:
     page: str
     text: str
     message: str
-    line: int | None = None
 
 
 @dataclass
@@ -74,20 +75,13 @@ class Scanner:
         front, body = _split(text)
         candidates: list[Citation] = []
 
-        def mark(match: re.Match[str]) -> str:
-            line = front + body.count("\n", 0, match.start()) + 1
-            parts = match.groupdict()
-            is_block = "head" in parts
-            number = None if is_block else parts["number"] or ""
-            written = match[0].strip() if is_block else match[0]
-            candidates.append(Citation(page, line, parts["figure"], number, written, self.docs))
-            serial = len(candidates) - 1
-            return f"{parts['head']}@{serial}" if is_block else f"[[@{serial}]]"
+        def serial(match: re.Match[str], number: str | None) -> int:
+            line = front + match.string.count("\n", 0, match.start()) + 1  # neither replacement moves a line
+            candidates.append(Citation(page, line, match["figure"], number, match[0].strip(), self.docs))
+            return len(candidates) - 1
 
-        # blocks first, on the untouched text, so that line numbers hold; neither replacement moves a line
-        marked = BLOCK.sub(mark, body)
-        body = marked
-        marked = NUMBER.sub(mark, body)
+        marked = BLOCK.sub(lambda match: f"{match['head']}@{serial(match, None)}", body)
+        marked = NUMBER.sub(lambda match: f"[[@{serial(match, match['number'] or '')}]]", marked)
         if not candidates:
             return []
         met: set[int] = set()
@@ -108,8 +102,6 @@ def pages(docs: Path) -> Iterator[tuple[Path, str]]:
 
 def locate(problem: Problem, docs: Path, scanner: Scanner) -> list[int]:
     """The lines of a problem's page where its text stands, citations before mere look-alikes."""
-    if problem.line:
-        return [problem.line]
     path = docs / problem.page
     if not problem.text or not path.is_file():
         return []
@@ -148,7 +140,7 @@ class _NumberRecorder(InlineProcessor):
 class _FigureRecorder(Block):
     NAME = "figure"
     ARGUMENT = True
-    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "notes": ("", str)}
+    OPTIONS: ClassVar[dict[str, Any]] = FIGURE_OPTIONS
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         if self.argument.startswith("@"):

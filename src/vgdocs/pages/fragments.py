@@ -51,11 +51,8 @@ def sentence(template: str, entry: Entry) -> str:
         return _number_html(entry.name, name, entry.numbers[name], formatted.html)
 
     # escaping leaves the placeholders alone: they hold neither &, < nor quotes
-    return fill(_inline_code(escape(template, quote=False)), entry.numbers, show)
-
-
-def _inline_code(html: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
+    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(template, quote=False))
+    return fill(html, entry.numbers, show)
 
 
 def details(name: str, summary: str, html: str, attributes: str = "") -> str:
@@ -71,10 +68,10 @@ def meta(entry: Entry, highlighted: Callable[[str], str], later: Callable[[str],
     """The quiet line below a figure: claims, data, source."""
     assert entry.figure
     assert entry.record
-    claims = [(claim, entry.verdict(claim)) for claim in entry.figure.claims]
-    items = "".join(_claim_item(claim, entry) for claim, _ in claims)
+    claims = entry.figure.claims
+    items = "".join(_claim_item(claim, entry) for claim in claims)
     one = count(len(claims), "claim")
-    judged = all(verdict for _, verdict in claims)
+    judged = all(map(entry.verdict, claims))
     summary = f"{one} checked by this build" if judged else f"{one}, not checked by this build"
     buttons = "".join(
         f'<button class="vg-save md-button" type="button" value="{form.lower()}" hidden>Download {form}</button> '
@@ -122,9 +119,7 @@ def _data_table(plot: dict[str, Any], name: str) -> str:
     else:
         head = ["series", x_title, y_title]
         rows = ((name, x, y) for name, points in columns for x, y in zip(*points, strict=True))
-    cells = "".join(f'<th scope="col">{_plain(title)}</th>' for title in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(_cell(v))}</td>' for v in row)}</tr>" for row in rows)
-    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    table = _table(map(_plain, head), ([escape(_cell(v)) for v in row] for row in rows))
     # a box that scrolls can be reached by keyboard only if it takes the focus
     return f'<div class="vg-scroll" tabindex="0" role="region" aria-label="Data of {name}">{table}</div>'
 
@@ -145,13 +140,12 @@ def _points(trace: dict[str, Any]) -> tuple[list[Any], list[Any]]:
 
 
 def _axis_title(layout: dict[str, Any], axis: str) -> str:
-    title = layout.get(axis, {}).get("title", {})
-    return str(title.get("text", "") if isinstance(title, dict) else title) or axis[0]
+    return str(layout.get(axis, {}).get("title", {}).get("text") or axis[0])
 
 
 def _plain(text: str) -> str:
     """Plotly's titles may hold <br> and <sub>; a table's head keeps the text."""
-    return escape(re.sub(r"<[^>]*>", " ", str(text)))
+    return escape(re.sub(r"<[^>]*>", " ", text))
 
 
 def _cell(value: Any) -> str:
@@ -167,36 +161,37 @@ def numbers_table(entry: Entry) -> str:
         for name in verdict.read if verdict else ():
             bounds.setdefault(name.removesuffix(".median"), []).append(claim)
 
-    def rows() -> Iterator[str]:
+    def rows() -> Iterator[list[str]]:
         for name, value in entry.numbers.items():
-            shown = _number_html(entry.name, name, value, format_number(value, "").html)
+            shown = _number_html(entry.name, name, value, format_number(value).html)
             by = "<br>".join(escape(c.name.removeprefix("claim_").replace("_", " ")) for c in bounds.get(name, []))
-            yield f"<tr><td><code>{escape(name)}</code></td><td>{shown}</td><td>{by}</td></tr>"
+            yield [f"<code>{escape(name)}</code>", shown, by]
 
     claims = "".join(f"<li>{sentence(claim.sentence, entry)}</li>" for claim in entry.figure.claims)
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Number", "Measured", "Bounded by the claim"))
-    html = (
-        f'<p class="vg-finding">{sentence(entry.figure.title, entry)}</p>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows())}</tbody></table>"
-        f'<ul class="vg-claim-list">{claims}</ul>'
-    )
+    table = _table(["Number", "Measured", "Bounded by the claim"], rows())
+    finding = f'<p class="vg-finding">{sentence(entry.figure.title, entry)}</p>'
+    html = f'{finding}{table}<ul class="vg-claim-list">{claims}</ul>'
     return re.sub(r'(<data [^>]*) title="[^"]*"', r"\1", html)  # the rows name them, and there are a thousand
 
 
 def changes_table(changes: list[drift.Change]) -> str:
     if not changes:
         return "<p>No number moved beyond its tolerance.</p>"
-    head = "".join(f'<th scope="col">{title}</th>' for title in drift.HEAD)
-    rows = ("".join(f"<td>{escape(cell)}</td>" for cell in change.cells) for change in changes)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+    return _table(drift.HEAD, (map(escape, change.cells) for change in changes))
 
 
 def times_table(times: dict[str, float]) -> str:
     total = sum(times.values()) or 1.0
     shown = list(times.items())[:SLOWEST]
-    rows = [f"<tr><td><code>{escape(name)}</code></td><td>{seconds / total:.0%}</td></tr>" for name, seconds in shown]
+    rows = [[f"<code>{escape(name)}</code>", f"{seconds / total:.0%}"] for name, seconds in shown]
     rest = len(times) - len(shown)
     if rest:
-        rows.append(f"<tr><td>the other {rest}</td><td>{1 - sum(s for _, s in shown) / total:.0%}</td></tr>")
-    head = '<th scope="col">Figure</th><th scope="col">Share of the measuring time</th>'
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        rows.append([f"the other {rest}", f"{1 - sum(s for _, s in shown) / total:.0%}"])
+    return _table(["Figure", "Share of the measuring time"], rows)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of cells that are HTML already."""
+    titles = "".join(f'<th scope="col">{title}</th>' for title in head)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"

@@ -14,7 +14,7 @@ from typing import Any
 
 from bs4 import BeautifulSoup, Tag
 
-from vgdocs.pages.math import MathError, typesetter
+from vgdocs.pages.math import MathError, render
 from vgdocs.pages.site_assets import UNDRAWN
 
 Report = Callable[[str, str], None]  # (message, the text to look for in the lab's source)
@@ -70,7 +70,7 @@ def typeset(html: str, report: Report) -> str:
         display = match["display"] is not None
         tex = unescape(match["display"] if display else match["inline"]).strip()
         try:
-            return typesetter().render(tex, display)
+            return render(tex, display)
         except MathError as error:
             report(str(error), tex)
             return (

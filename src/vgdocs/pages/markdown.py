@@ -40,7 +40,7 @@ from vgdocs.engine import drift, observe
 from vgdocs.engine.library import CitationError, Entry, Library
 from vgdocs.engine.numbers import fill
 from vgdocs.pages import fragments, math, settings
-from vgdocs.pages.citations import NUMBER, Problem
+from vgdocs.pages.citations import FIGURE_OPTIONS, NUMBER, Problem
 from vgdocs.pages.posters import REM, EndlessError, PosterError, Posters, height
 from vgdocs.pages.site_assets import UNDRAWN
 
@@ -50,6 +50,7 @@ HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 MISCITED = re.compile(r"\[\[[^\[\]\n]*\b[A-Za-z_]\w*\.\w[^\[\]\n]*\]\]")  # what NUMBER didn't take
 HANDLED = {"arithmatex", "vg-error"}  # classes of elements whose text isn't the author's
 NO_BLOCK = "this is no block: a figure takes a name, the options code and notes, and a closing ///"
+ERROR = {"class": "vg-error", "role": "alert"}
 OPEN = "data-open"  # marks a figure whose closing /// hasn't come yet
 
 T = TypeVar("T")
@@ -89,7 +90,7 @@ class Context:
         try:
             return None if self.without_posters else draw()
         except PosterError as error:
-            if self.posters.required or isinstance(error, EndlessError):
+            if self.posters.mode == "require" or isinstance(error, EndlessError):
                 raise
             self.without_posters = str(error)
             log.info("figures are drawn in the reader's browser, without posters: %s", error)
@@ -125,9 +126,7 @@ class VgdocsExtension(BlocksExtension):
 
     def extendMarkdown(self, md: markdown.Markdown) -> None:
         self.context: Context = self.getConfig("context") or _own_context(str(Path(self.getConfig("root")).resolve()))
-        self.embedded: set[str] = set()
         super().extendMarkdown(md)
-        md.registerExtension(self)
         md.preprocessors.register(_Refresh(self.context), "vg-refresh", 100)
         md.inlinePatterns.register(_CitedNumber(self.context, md), "vg-number", 175)
         # after inline (20), so that what inline processors made is seen
@@ -135,14 +134,8 @@ class VgdocsExtension(BlocksExtension):
         math.register(md, self.context.report)
 
     def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
-        options = {"context": self.context, "embedded": self.embedded}
-        block_mgr.register(_FigureBlock, options)
-        block_mgr.register(_NumbersBlock, options)
-        block_mgr.register(_TimesBlock, options)
-        block_mgr.register(_ChangesBlock, options)
-
-    def reset(self) -> None:
-        self.embedded.clear()
+        for block in (_FigureBlock, _NumbersBlock, _TimesBlock, _ChangesBlock):
+            block_mgr.register(block, {"context": self.context})
 
 
 @cache
@@ -190,7 +183,7 @@ class _CitedNumber(InlineProcessor):
             element = self._element(m["figure"], m["number"], m["spec"] or "")
         except CitationError as error:
             self.context.report(str(error), m[0])
-            element = etree.Element("span", {"class": "vg-error", "role": "alert"})
+            element = etree.Element("span", ERROR)
             element.text = markdown.util.AtomicString(f"{m[0].strip('[]')}: {error}")
         return element, m.start(0), m.end(0)
 
@@ -206,21 +199,33 @@ class _CitedNumber(InlineProcessor):
         return fragments.number_element(figure, number, value, self.md.htmlStash.store(formatted.html))
 
 
-class _FigureBlock(Block):
+class _Block(Block):
+    def on_init(self) -> None:
+        self.context: Context = self.config["context"]
+        self.store: Callable[[str], str] = self.md.htmlStash.store  # gives a mark that becomes the HTML it is given
+
+    def error_box(self, parent: etree.Element, title: str, details: str = "") -> None:
+        box = etree.SubElement(parent, "div", ERROR)
+        etree.SubElement(etree.SubElement(box, "p"), "strong").text = self.store(escape(title))
+        if details:
+            etree.SubElement(box, "pre").text = markdown.util.AtomicString(details)
+
+
+class _FigureBlock(_Block):
     """`/// figure | name`, with the caption as its content."""
 
     NAME = "figure"
     ARGUMENT = True
-    OPTIONS: ClassVar[dict[str, Any]] = {"code": ("", str), "notes": ("", str)}
+    OPTIONS: ClassVar[dict[str, Any]] = FIGURE_OPTIONS
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         self.name = self.argument.strip()
         element = etree.SubElement(parent, "figure", {"class": "vg-figure", "data-figure": self.name, OPEN: ""})
         try:
-            if self.name in self.config["embedded"]:
+            if self.name in self.tracker:
                 raise CitationError(f"the page shows the figure {self.name} twice")
-            entry = self.config["context"].library.figure(self.name)
-            self.config["embedded"].add(self.name)
+            entry = self.context.library.figure(self.name)
+            self.tracker[self.name] = entry  # until the next page
             element.set("id", f"fig-{self.name}")
             self._show(element, entry)
         except CitationError as error:
@@ -233,7 +238,7 @@ class _FigureBlock(Block):
 
     def on_end(self, block: etree.Element) -> None:
         del block.attrib[OPEN]
-        context = self.config["context"]
+        context = self.context
         entry = context.library.entries.get(self.name)
         if not entry or not entry.figure or entry.error or "id" not in block.attrib:
             return
@@ -252,35 +257,34 @@ class _FigureBlock(Block):
             except CitationError as error:
                 self._fail(block, str(error))
         rest = etree.SubElement(block, "div", {"class": "vg-meta"})
-        rest.text = self.md.htmlStash.store("\n".join(html))
+        rest.text = self.store("\n".join(html))
 
     def _show(self, element: etree.Element, entry: Entry) -> None:
-        store = self.md.htmlStash.store
         if entry.error:
-            _error_box(element, store(escape(f"{entry.error.place}: {entry.error.message}")), entry.error.details)
+            self.error_box(element, f"{entry.error.place}: {entry.error.message}", entry.error.details)
             return
         if not entry.record or not entry.figure:
             pending = etree.SubElement(element, "div", {"class": "vg-pending", "role": "status"})
-            pending.text = store(f"{escape(entry.name)} is being measured; the page reloads when it is done.")
+            pending.text = self.store(f"{escape(entry.name)} is being measured; the page reloads when it is done.")
             return
         for claim, verdict in entry.failed:
             sentence = fill(claim.sentence, entry.numbers)
-            _error_box(element, store(escape(f"This build's measurement contradicts: {sentence}")), verdict.message)
+            self.error_box(element, f"This build's measurement contradicts: {sentence}", verdict.message)
         finding = etree.SubElement(element, "p", {"class": "vg-finding"})
-        finding.text = store(fragments.sentence(entry.figure.title, entry))
+        finding.text = self.store(fragments.sentence(entry.figure.title, entry))
         drawn = entry.record.plot
         plot = {"class": "vg-plot", "role": "img", "aria-label": entry.title, "data-plot": _json(drawn)}
         if pixels := height(drawn):
             plot["style"] = f"--vg-height: {pixels / REM:g}rem"
-        context = self.config["context"]
-        etree.SubElement(element, "div", plot).text = store(context.later(context.posters.get(drawn) or UNDRAWN))
+        poster = self.context.later(self.context.posters.get(drawn) or UNDRAWN)
+        etree.SubElement(element, "div", plot).text = self.store(poster)
 
     def _fail(self, element: etree.Element, message: str) -> None:
-        self.config["context"].report(message, f"/// figure | {self.argument}")
-        _error_box(element, self.md.htmlStash.store(escape(message)))
+        self.context.report(message, f"/// figure | {self.argument}")
+        self.error_box(element, message)
 
 
-class _NumbersBlock(Block):
+class _NumbersBlock(_Block):
     """`/// numbers`: every figure with its finding, its numbers and what bounds them."""
 
     NAME = "numbers"
@@ -288,22 +292,22 @@ class _NumbersBlock(Block):
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         element = etree.SubElement(parent, "div", {"class": "vg-all-numbers"})
-        for entry in self.config["context"].library.entries.values():
+        for entry in self.context.library.entries.values():
             heading = etree.SubElement(element, "h2", {"id": entry.name})
-            heading.text = self.md.htmlStash.store(f"<code>{escape(entry.name)}</code>")
+            heading.text = self.store(f"<code>{escape(entry.name)}</code>")
             heading.set("data-toc-label", entry.name)
             content = etree.SubElement(element, "div")
             if entry.error:
-                _error_box(content, self.md.htmlStash.store(escape(entry.error.message)))
+                self.error_box(content, entry.error.message)
             elif entry.record and entry.figure:
                 content.set("style", f"--vg-rows: {len(entry.numbers)}")  # how high it is, before it is laid out
-                content.text = self.md.htmlStash.store(fragments.numbers_table(entry))
+                content.text = self.store(fragments.numbers_table(entry))
             else:
                 content.text = "still being measured"
         return element
 
 
-class _TimesBlock(Block):
+class _TimesBlock(_Block):
     """`/// times`: which figures take the largest shares of the measuring time."""
 
     NAME = "times"
@@ -311,11 +315,11 @@ class _TimesBlock(Block):
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         element = etree.SubElement(parent, "div", {"class": "vg-times"})
-        element.text = self.md.htmlStash.store(fragments.times_table(self.config["context"].library.times()))
+        element.text = self.store(fragments.times_table(self.context.library.times()))
         return element
 
 
-class _ChangesBlock(Block):
+class _ChangesBlock(_Block):
     """`/// changes`: the numbers that moved from one release to the next, and since the last one."""
 
     NAME = "changes"
@@ -323,18 +327,17 @@ class _ChangesBlock(Block):
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         element = etree.SubElement(parent, "div", {"class": "vg-changes"})
-        context = self.config["context"]
+        library = self.context.library
         try:
-            history = drift.history(context.library.root, context.library.summary())
+            history = drift.history(library.root, library.summary())
         except drift.DriftError as error:
-            context.report(str(error))
-            _error_box(element, self.md.htmlStash.store(escape(str(error))))
+            self.context.report(str(error))
+            self.error_box(element, str(error))
             return element
         for newer, older, changes in history:
             heading = etree.SubElement(element, "h3")
             heading.text = markdown.util.AtomicString(f"{newer or 'This build'}, against {older}")
-            table = self.md.htmlStash.store(fragments.changes_table(changes))
-            etree.SubElement(element, "div").text = table
+            etree.SubElement(element, "div").text = self.store(fragments.changes_table(changes))
         if not history:
             element.text = "No version has been released yet."
         return element
@@ -370,14 +373,7 @@ class _Slips(Treeprocessor):
 
     def _tell(self, element: etree.Element, message: str, text: str) -> None:
         self.context.report(message, text)
-        element.attrib.update({"class": f"{element.get('class', '')} vg-error".strip(), "role": "alert"})
-
-
-def _error_box(parent: etree.Element, title: str, details: str = "") -> None:
-    box = etree.SubElement(parent, "div", {"class": "vg-error", "role": "alert"})
-    etree.SubElement(etree.SubElement(box, "p"), "strong").text = title
-    if details:
-        etree.SubElement(box, "pre").text = markdown.util.AtomicString(details)
+        element.attrib.update(ERROR | {"class": f"{element.get('class', '')} vg-error".strip()})
 
 
 def _json(plot: dict[str, Any]) -> str:

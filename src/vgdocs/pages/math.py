@@ -67,62 +67,40 @@ class EngineError(MathError):
     """The engine is missing or broken, so that every formula fails for the same reason."""
 
 
-class Typesetter:
-    """KaTeX in an embedded JavaScript engine, started by the first formula; results are remembered."""
+@functools.cache
+def _engine() -> Any:
+    """KaTeX in an embedded JavaScript engine, one a process: starting it costs more than a page of formulas."""
+    try:
+        from py_mini_racer import MiniRacer
 
-    def __init__(self) -> None:
-        self._engine: Any = None
-        self._typeset: dict[tuple[str, bool], str] = {}
-
-    def start(self) -> None:
-        """Start the engine if it isn't running. Raises `EngineError` where that is impossible."""
-        if self._engine is not None:
-            return
-        try:
-            from py_mini_racer import MiniRacer
-
-            engine = MiniRacer()
-            engine.eval(KATEX.read_text("utf-8"))
-            engine.eval(DRIVER)
-        except ImportError as error:
-            raise EngineError("formulas need the package mini-racer: pip install '.[site]'") from error
-        except Exception as error:
-            raise EngineError(f"the mathematics engine does not start: {error}") from error
-        # Python stops the engine's thread before it collects the engine, which would wait for that thread for ever.
-        atexit.register(engine.close)
-        self._engine = engine
-
-    def render(self, tex: str, display: bool) -> str:
-        """HTML and MathML of a formula. Raises `MathError` for bad TeX, `EngineError` without an engine."""
-        key = (tex, display)
-        if key not in self._typeset:
-            self.start()
-            try:
-                answer = self._engine.call("typeset", tex, display)
-            except Exception as error:
-                raise EngineError(f"the mathematics engine failed: {error}") from error
-            if "error" in answer:
-                raise MathError(answer["error"])
-            self._typeset[key] = answer["html"]
-        return self._typeset[key]
-
-    def plain(self, tex: str) -> str:
-        """A formula as one line of Unicode text, `σ_w^2`. Raises like `render`."""
-        return plain_text(self.render(tex, display=False))
+        engine = MiniRacer()
+        engine.eval(KATEX.read_text("utf-8"))
+        engine.eval(DRIVER)
+    except ImportError as error:
+        raise EngineError("formulas need the package mini-racer: pip install '.[site]'") from error
+    except Exception as error:
+        raise EngineError(f"the mathematics engine does not start: {error}") from error
+    # Python stops the engine's thread before it collects the engine, which would wait for that thread for ever.
+    atexit.register(engine.close)
+    return engine
 
 
 @functools.cache
-def typesetter() -> Typesetter:
-    """The one typesetter of this process: starting another engine costs more than a page of formulas."""
-    return Typesetter()
+def render(tex: str, display: bool) -> str:
+    """HTML and MathML of a formula. Raises `MathError` for bad TeX, `EngineError` without an engine."""
+    engine = _engine()
+    try:
+        answer = engine.call("typeset", tex, display)
+    except Exception as error:
+        raise EngineError(f"the mathematics engine failed: {error}") from error
+    if "error" in answer:
+        raise MathError(answer["error"])
+    return str(answer["html"])
 
 
 def plain_text(markup: str) -> str:
     """The MathML in KaTeX's markup as one line of Unicode text, for names, search and alternative texts."""
-    mathml = re.search(r"<math.*?</math>", markup, re.DOTALL)
-    formula = etree.fromstring(mathml[0]).find("{*}semantics/*") if mathml else None
-    if formula is None:
-        return ""
+    ((formula, _),) = etree.fromstring(re.findall("<math.*?</math>", markup, re.DOTALL)[0])  # the other is its TeX
     parts = [_line(child) for child in formula] if formula.tag.endswith("mrow") else [_line(formula)]
     return " ".join(_joined([f" {part} " if part in RELATIONS else part for part in parts]).split())
 
@@ -161,7 +139,13 @@ def _grouped(line: str) -> str:
     return line if len(line) == 1 or re.fullmatch(r"[\w.^∂∇′√]*", line) else f"({line})"
 
 
-class _LabelTreeprocessor(Treeprocessor):
+class _Processor(Treeprocessor):
+    def __init__(self, md: Markdown, report: Report) -> None:
+        super().__init__(md)
+        self.report = report
+
+
+class _Labels(_Processor):
     """Runs before toc: a heading's formulas appear in the table of contents as text."""
 
     def run(self, root: etree.Element) -> None:
@@ -172,12 +156,8 @@ class _LabelTreeprocessor(Treeprocessor):
                 heading.set("data-toc-label", "".join(_readable(heading)))
 
 
-class _NameTreeprocessor(Treeprocessor):
+class _Names(_Processor):
     """Runs after toc, which made the anchor from the TeX, and before MkDocs reads the page's title."""
-
-    def __init__(self, md: Markdown, report: Report) -> None:
-        super().__init__(md)
-        self.report = report
 
     def run(self, root: etree.Element) -> None:
         for heading in _headings_with_math(root):
@@ -199,17 +179,13 @@ class _NameTreeprocessor(Treeprocessor):
             message = "a displayed formula stands in a paragraph of its own, without blank lines inside"
             snippet = re.sub(r"\\[()]", "$", stray[0]).strip()
             self.report(message, snippet)
-            box = error_box(message, snippet)
+            box = _error_box(message, snippet)
             box.tail, element.text = element.text, None
             element.insert(0, box)
 
 
-class ArithmatexTreeprocessor(Treeprocessor):
+class _Formulas(_Processor):
     """Runs last: puts KaTeX's markup, or an error box, where arithmatex found a formula."""
-
-    def __init__(self, md: Markdown, report: Report) -> None:
-        super().__init__(md)
-        self.report = report
 
     def run(self, root: etree.Element) -> None:
         dead = ""  # the engine's error: one report of it is enough for a page
@@ -220,7 +196,7 @@ class ArithmatexTreeprocessor(Treeprocessor):
             except Exception as error:
                 message = str(error)
                 formula.text = None
-                formula[:] = [error_box(message, tex)]
+                formula[:] = [_error_box(message, tex)]
                 if message != dead:
                     self.report(message, tex)
                 if isinstance(error, EngineError):
@@ -233,12 +209,12 @@ class ArithmatexTreeprocessor(Treeprocessor):
     def _typeset(self, tex: str, display: bool) -> str:
         if not tex:
             raise MathError("an empty formula, or pymdownx.arithmatex without `generic: true`")
-        markup = typesetter().render(tex, display)
+        markup = render(tex, display)
         text = html.escape(plain_text(markup), quote=False)
         return self.md.htmlStash.store(f"<span hidden>{text}</span><bdi data-search-exclude>{markup}</bdi>")
 
 
-def error_box(message: str, snippet: str) -> etree.Element:
+def _error_box(message: str, snippet: str) -> etree.Element:
     """What a reader sees in place of a formula that could not be typeset."""
     box = etree.Element("span", {"class": "vg-error", "role": "alert"})
     box.text = AtomicString(html.escape(f"Formula: {message}: ", quote=False))
@@ -249,10 +225,10 @@ def error_box(message: str, snippet: str) -> etree.Element:
 
 def register(md: Markdown, report: Report) -> None:
     """Make `md` typeset its formulas; `report(message, snippet)` is called for each one that cannot be."""
-    md.treeprocessors.register(_LabelTreeprocessor(md), "vgdocs-math-labels", 5.5)  # toc: 5
-    md.treeprocessors.register(_NameTreeprocessor(md, report), "vgdocs-math-names", 4.5)  # MkDocs: 1
+    md.treeprocessors.register(_Labels(md, report), "vgdocs-math-labels", 5.5)  # toc: 5
+    md.treeprocessors.register(_Names(md, report), "vgdocs-math-names", 4.5)  # MkDocs: 1
     # after whoever reads the text of a heading: without its tags KaTeX's markup says everything three times
-    md.treeprocessors.register(ArithmatexTreeprocessor(md, report), "vgdocs-math", -10)
+    md.treeprocessors.register(_Formulas(md, report), "vgdocs-math", -10)
 
 
 def _is_formula(element: etree.Element) -> bool:
@@ -287,6 +263,6 @@ def _readable(element: etree.Element) -> Iterator[str]:
 def _readable_tex(source: str) -> str:
     tex, _ = _tex(source)
     try:
-        return typesetter().plain(tex)
+        return plain_text(render(tex, False))
     except Exception:
         return tex  # reported where the formula itself is typeset

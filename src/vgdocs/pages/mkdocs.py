@@ -71,7 +71,7 @@ class Options(Config):
 class VgdocsPlugin(BasePlugin[Options]):
     """`plugins: [vgdocs]`"""
 
-    context: Context | None = None
+    context: Context
     serving = False
     _measuring = False  # whether figures are being measured in the background
 
@@ -97,8 +97,8 @@ class VgdocsPlugin(BasePlugin[Options]):
                 "mkdocs gh-deploy would put this one build in place of every version that is published. "
                 "Use: python scripts/deploy.py VERSION"
             )
-        # mkdocs keeps one plugin for all that a process builds
-        self.serving, self.context, self._engine = command == "serve", None, _engine()
+        vars(self).pop("context", None)  # mkdocs keeps one plugin for all that a process builds
+        self.serving, self._engine = command == "serve", _engine()
         if self.serving and os.environ.get("VGDOCS_RUN") != "never":
             from vgdocs.engine import runner
 
@@ -113,8 +113,8 @@ class VgdocsPlugin(BasePlugin[Options]):
             options = Settings.of(self.config)
         except SettingError as error:
             raise PluginError(str(error)) from None
-        # kept over the rebuilds of a serve, so that a script that fails isn't run again for each edited page
-        self.context = self.context or Context(options.library(root), options.posters)
+        if not hasattr(self, "context"):  # else a rebuild of a serve: a script that failed isn't run again for it
+            self.context = Context(options.library(root), options.posters)
         config.mdx_configs.setdefault(EXTENSION, {})["context"] = self.context
         config.watch = [*config.watch, str(self.context.library.folder)]
         written = [config.site_dir, str(self.context.library.store.folder)]
@@ -146,7 +146,6 @@ class VgdocsPlugin(BasePlugin[Options]):
         return server
 
     def on_pre_build(self, *, config: MkDocsConfig) -> None:
-        assert self.context
         self._began = time.monotonic()
         self.context.problems.clear()
         self.context.late = {}
@@ -159,7 +158,8 @@ class VgdocsPlugin(BasePlugin[Options]):
                     library.refresh(progress=progress)
             except SettingError as error:
                 raise PluginError(str(error)) from None
-            self._draw_posters()
+            with _told():
+                self.context.draw_posters(library.plots)
             return
         self._news.clear()
         took = library.times()
@@ -186,11 +186,33 @@ class VgdocsPlugin(BasePlugin[Options]):
 
     @event_priority(-50)  # after mkdocs-jupyter has replaced the page's render
     def on_pre_page(self, page: Page, /, *, config: MkDocsConfig, files: Files) -> Page:
-        self._guard(page)
+        """Make a page that fails a problem in the summary and a box in its place, finish a lab, follow what is read."""
+        render = page.render
+        is_lab = page.file.src_uri.endswith((".py", ".ipynb"))
+        context = self.context
+
+        def guarded(config: MkDocsConfig, files: Files) -> None:
+            context.page = page.file.src_uri
+            watch = observe.Watch(context.library.root)
+            try:
+                with watch if self.serving and not is_lab else contextlib.nullcontext():
+                    render(config, files)
+                if is_lab:
+                    self._finish(page, files)
+            except Exception as error:
+                log.debug("%s fails", context.page, exc_info=True)
+                lines = click.unstyle(str(error)).strip().splitlines() or [type(error).__name__]
+                what = "the lab" if is_lab else "the page"
+                context.report(f"{what} fails: {lines[-1]}")
+                text = escape("\n".join(lines))
+                title = f"<p><strong>{what.capitalize()} fails.</strong></p>"
+                page.content = f'<div class="vg-error" role="alert">{title}<pre>{text}</pre></div>'
+            self._follow(observe.files(watch.inputs, watch.root))
+
+        page.render = guarded  # type: ignore[method-assign]
         return page
 
     def on_page_markdown(self, markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-        assert self.context
         self.context.page = page.file.src_uri
         for name in ("title", "description"):  # which themes write as they stand
             if isinstance(page.meta.get(name), str):
@@ -217,14 +239,12 @@ class VgdocsPlugin(BasePlugin[Options]):
         self._show_cards(config, files)
 
     def on_page_content(self, html: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> None:
-        assert self.context
         self._shown[page.url] = names = search.figures(html)
         entry = self.context.library.entries.get(names[0]) if names and not self.serving else None
         if entry and entry.record and self.context.posters.get(entry.record.plot):
             self._cards.append((page, entry))
 
     def on_post_page(self, output: str, /, *, page: Page, config: MkDocsConfig) -> str:
-        assert self.context
         late = self.context.late or {}
         html = stylesheet.without_theme_links(LATE.sub(lambda mark: late.get(mark[0], ""), output))
 
@@ -242,7 +262,6 @@ class VgdocsPlugin(BasePlugin[Options]):
         return stylesheet.without_theme_links(output)
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
-        assert self.context
         self._ended = time.monotonic()
         target = Path(config.site_dir) / "numbers.json"
         summary = self.context.library.summary()
@@ -258,14 +277,8 @@ class VgdocsPlugin(BasePlugin[Options]):
             raise PluginError(text)
         _complain(text)
 
-    def _draw_posters(self) -> None:
-        assert self.context
-        with _told():
-            self.context.draw_posters(self.context.library.plots)
-
     def _show_cards(self, config: MkDocsConfig, files: Files) -> None:
         """Give each page that shows a figure a picture for links to it."""
-        assert self.context
         findings = {entry.name: (entry.title, entry.record.plot) for _, entry in self._cards if entry.record}
         with _told():
             pictures = self.context.draw_cards(findings, self._name)
@@ -277,7 +290,6 @@ class VgdocsPlugin(BasePlugin[Options]):
 
     def _undrawn(self, library: Library) -> bool:
         """Whether posters are missing that can be drawn."""
-        assert self.context
         return not self.context.without_posters and bool(self.context.posters.missing(library.plots.values()))
 
     def _follow(self, paths: Iterable[Path]) -> None:
@@ -324,7 +336,6 @@ class VgdocsPlugin(BasePlugin[Options]):
         threading.Thread(target=self._measure, daemon=True).start()
 
     def _measure(self) -> None:
-        assert self.context
         # a library of its own: the builds in the main thread read theirs meanwhile; failures are shared
         library = replace(self.context.library, entries={})
 
@@ -354,7 +365,6 @@ class VgdocsPlugin(BasePlugin[Options]):
 
     def _prepare_labs(self, config: MkDocsConfig) -> None:
         """Give the labs' kernel our renderer, and their cache a name that changes with what they import."""
-        assert self.context
         folder = self.context.library.store.folder
         jupyter = config.plugins.get("mkdocs-jupyter")
         if not jupyter:
@@ -371,50 +381,16 @@ class VgdocsPlugin(BasePlugin[Options]):
 
     def _seal_labs(self) -> None:
         """Note what the labs' runs are, to know them by."""
-        assert self.context
         with contextlib.suppress(StoreError):
             for run in self._runs.glob("*.json"):
                 self.context.library.store.write_text(run.with_suffix(".whole"), _digest(run), "a lab's run")
 
-    def _guard(self, page: Page) -> None:
-        """Make a page that fails a problem in the summary and a box in its place, finish a lab, follow what is read."""
-        render = page.render
-        is_lab = page.file.src_uri.endswith((".py", ".ipynb"))
-        context = self.context
-        assert context
-
-        def guarded(config: MkDocsConfig, files: Files) -> None:
-            context.page = page.file.src_uri
-            watch = observe.Watch(context.library.root)
-            try:
-                if is_lab:
-                    render(config, files)
-                    self._finish(page, files)
-                elif self.serving:
-                    with watch:
-                        render(config, files)
-                else:
-                    render(config, files)
-            except Exception as error:
-                log.debug("%s fails", context.page, exc_info=True)
-                lines = click.unstyle(str(error)).strip().splitlines() or [type(error).__name__]
-                what = "the lab" if is_lab else "the page"
-                context.report(f"{what} fails: {lines[-1]}")
-                text = escape("\n".join(lines))
-                title = f"<p><strong>{what.capitalize()} fails.</strong></p>"
-                page.content = f'<div class="vg-error" role="alert">{title}<pre>{text}</pre></div>'
-            self._follow(observe.files(watch.inputs, watch.root))
-
-        page.render = guarded  # type: ignore[method-assign]
-
     def _finish(self, page: Page, files: Files) -> None:
         """Make of what mkdocs-jupyter has rendered one of our pages, with the notebook beside it."""
-        from vgdocs.pages import (
-            labs,
-        )  # which loads an HTML parser; a build that takes a second without labs would feel it
+        # an HTML parser comes with it: a build that takes a second without labs would feel it
+        from vgdocs.pages import labs
 
         context = self.context
-        assert context
 
         def resolve(source: str) -> str | None:
             file = files.get_file_from_path(source)

@@ -107,33 +107,20 @@ class EndlessError(PosterError):
 class Posters:
     """The posters of a project: what is in its store, and a way to draw what is not.
 
-    assets: the folder with vg.js, vg.css and vendor/. mode: one of settings.POSTERS.
+    assets: the folder with vg.js, vg.css and vendor/. mode: one of settings.POSTERS, overruled by the environment.
     """
 
     def __init__(self, store: Store, assets: Path = site_assets.FOLDER, mode: str = "auto") -> None:
-        self.store, self.assets, self._mode = store, assets, mode
-
-    @property
-    def wanted(self) -> bool:
-        return self._asked != "never"
-
-    @property
-    def required(self) -> bool:
-        return self._asked == "require"
-
-    @property
-    def _asked(self) -> str:
-        return os.environ.get("VGDOCS_POSTERS") or self._mode
+        self.store, self.assets = store, assets
+        self.mode = os.environ.get("VGDOCS_POSTERS") or mode
 
     def get(self, plot: dict[str, Any]) -> str:
         """The poster of a plot as HTML, in both widths; empty if it has none (yet)."""
-        if not self.wanted:
-            return ""
-        return self.store.read_text(self._path(plot)) or ""
+        return "" if self.mode == "never" else self.store.read_text(self._path(plot)) or ""
 
     def missing(self, plots: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those of the plots that should have a poster and don't."""
-        return [plot for plot in plots if self.wanted and not self.get(plot)]
+        return [] if self.mode == "never" else [plot for plot in plots if not self.get(plot)]
 
     def draw(self, plots: Mapping[str, dict[str, Any]]) -> None:
         """Draw what has no poster yet of the plots, by figure. Raises PosterError if that can't be done."""

@@ -22,11 +22,9 @@ def report(library: Library, problems: Iterable[Problem] = ()) -> list[str]:
     citations = scanner.scan_folder(docs) if failed else []
     paragraphs += [failed_claim(entry, claim, verdict, citations) for entry, claim, verdict in failed]
     for problem in dict.fromkeys(problems):
-        lines = locate(problem, docs, scanner)
-        places = (
-            ", ".join(f"{scanner.docs}/{problem.page}:{line}" for line in lines) or f"{scanner.docs}/{problem.page}"
-        )
-        paragraphs.append(f"{places}: {problem.message}")
+        page = f"{scanner.docs}/{problem.page}"
+        places = [f"{page}:{line}" for line in locate(problem, docs, scanner)]
+        paragraphs.append(f"{', '.join(places) or page}: {problem.message}")
     return paragraphs
 
 
@@ -40,16 +38,10 @@ def failed_claim(entry: Entry, claim: Claim, verdict: Verdict, citations: Iterab
     lines += [f"    {line}" for line in verdict.message.splitlines()]
     for name in verdict.read:
         lines.append(f"    measured: {name} = {_show(lookup(entry.record.measured, name))}")
-    cited = citing_lines(entry.name, verdict.read, citations)
+    names = {None, *(name.removesuffix(".median") for name in verdict.read)}  # None: the figure itself is shown
+    cited = dict.fromkeys(c.place for c in citations if c.figure == entry.name and c.number in names)
     lines.append(f"    cited at: {', '.join(cited) or 'no page'}")
     return "\n".join(lines)
-
-
-def citing_lines(figure: str, read: Iterable[str], citations: Iterable[Citation]) -> list[str]:
-    """Places that show the figure, or cite one of the numbers read."""
-    names = {name.removesuffix(".median") for name in read}
-    found = [c for c in citations if c.figure == figure and (c.number is None or c.number in names)]
-    return list(dict.fromkeys(c.place for c in found))
 
 
 def _show(value: object) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from vgdocs.pages.web import serve
+from web import serve
 
 
 @pytest.fixture
