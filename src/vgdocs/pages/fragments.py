@@ -84,7 +84,7 @@ def meta(entry: Entry, highlighted: Callable[[str], str], later: Callable[[str],
 
 
 def notes(entry: Entry, name: str) -> str:
-    """What the figure has to say in words: a measured list of strings."""
+    """The notes of a figure: a measured list of strings."""
     assert entry.record
     try:
         lines = lookup(entry.record.measured, name)
@@ -105,7 +105,7 @@ def _claim_item(claim: Claim, entry: Entry) -> str:
 
 
 def _data_table(plot: dict[str, Any], name: str) -> str:
-    """What is drawn, as a table: one column a trace where all share their x, else one row a point."""
+    """The drawn points as a table: one column a trace where all share their x, else one row a point."""
     traces = [t for t in plot["data"] if not _is_band(t) and isinstance(t.get("y", t.get("x")), list)]
     if not traces:
         return "<p>This figure draws no points.</p>"

@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 @dataclass
 class Context:
-    """What a conversion looks figures up in and reports problems to; `page` is set by whoever knows it."""
+    """The figures that a conversion shows and the problems that it finds; `page` is set by whoever knows it."""
 
     library: Library
     mode: str = "auto"  # of the posters; one of settings.POSTERS
@@ -82,7 +82,7 @@ class Context:
         return self._drawn(lambda: self.posters.cards(findings, site)) or {}
 
     def _drawn(self, draw: Callable[[], T]) -> T | None:
-        """What a browser draws. Where there is none to draw, that is told once.
+        """The pictures that a browser draws; where there is no browser, that is told once.
 
         Raises PosterError where posters are required, and for a plot that is never done: a reader's browser would
         hang on it too.
@@ -220,14 +220,14 @@ class _FigureBlock(_Block):
 
     def on_create(self, parent: etree.Element) -> etree.Element:
         self.name = self.argument.strip()
+        self.entry: Entry | None = None  # of a figure that can be shown here
         element = etree.SubElement(parent, "figure", {"class": "vg-figure", "data-figure": self.name, OPEN: ""})
         try:
             if self.name in self.tracker:
                 raise CitationError(f"the page shows the figure {self.name} twice")
-            entry = self.context.library.figure(self.name)
-            self.tracker[self.name] = entry  # until the next page
+            self.entry = self.tracker[self.name] = self.context.library.figure(self.name)  # until the next page
             element.set("id", f"fig-{self.name}")
-            self._show(element, entry)
+            self._show(element, self.entry)
         except CitationError as error:
             self._fail(element, str(error))
         self.caption = etree.SubElement(element, "figcaption")
@@ -238,9 +238,8 @@ class _FigureBlock(_Block):
 
     def on_end(self, block: etree.Element) -> None:
         del block.attrib[OPEN]
-        context = self.context
-        entry = context.library.entries.get(self.name)
-        if not entry or not entry.figure or entry.error or "id" not in block.attrib:
+        context, entry = self.context, self.entry
+        if not entry or not entry.figure or entry.error:
             return
         html = []
         for function in self.options["code"].replace(",", " ").split():

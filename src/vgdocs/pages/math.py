@@ -215,7 +215,7 @@ class _Formulas(_Processor):
 
 
 def _error_box(message: str, snippet: str) -> etree.Element:
-    """What a reader sees in place of a formula that could not be typeset."""
+    """The box in place of a formula that can't be typeset."""
     box = etree.Element("span", {"class": "vg-error", "role": "alert"})
     box.text = AtomicString(html.escape(f"Formula: {message}: ", quote=False))
     code = etree.SubElement(box, "code")

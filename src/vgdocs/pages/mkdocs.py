@@ -87,7 +87,7 @@ class VgdocsPlugin(BasePlugin[Options]):
         self._watched: list[Path] = []  # what MkDocs watches, and what is written by builds
         self._stamps: dict[Path, tuple[int, int]] = {}  # what the site is made of besides, and in which state
         self._over = threading.Event()  # the server shuts down
-        self._engine = self._refused = ""  # the engine as it runs here, and one that can't be started
+        self._loaded = self._refused = ""  # this package's code as it runs here, and a state of it that can't be loaded
         self._name = ""  # of the site, as text
         self._runs = Path()  # of the labs, as mkdocs-jupyter keeps them
 
@@ -98,7 +98,7 @@ class VgdocsPlugin(BasePlugin[Options]):
                 "Use: python scripts/deploy.py VERSION"
             )
         vars(self).pop("context", None)  # mkdocs keeps one plugin for all that a process builds
-        self.serving, self._engine = command == "serve", _engine()
+        self.serving, self._loaded = command == "serve", _code_digest()
         if self.serving and os.environ.get("VGDOCS_RUN") != "never":
             from vgdocs.engine import runner
 
@@ -119,8 +119,8 @@ class VgdocsPlugin(BasePlugin[Options]):
         config.watch = [*config.watch, str(self.context.library.folder)]
         written = [config.site_dir, str(self.context.library.store.folder)]
         self._watched = [Path(os.path.abspath(path)) for path in [*config.watch, config.docs_dir, *written]]
-        if self.serving and (engine := _engine()) not in (self._engine, self._refused):
-            self._start_anew(engine, config)
+        if self.serving and (code := _code_digest()) not in (self._loaded, self._refused):
+            self._start_anew(code, config)
         if not config.use_directory_urls:
             # a copy for the file system, where Material's instant navigation keeps every script from starting
             features = config.theme.get("features") or []
@@ -305,9 +305,9 @@ class VgdocsPlugin(BasePlugin[Options]):
                     self._stamps[path] = now
                     self._touch()
 
-    def _start_anew(self, engine: str, config: MkDocsConfig) -> None:
-        """Put a server with the engine as it is now in this one's place: Python goes on with what it has loaded."""
-        self._refused = engine
+    def _start_anew(self, code: str, config: MkDocsConfig) -> None:
+        """Put a server with the code as it is now in this one's place: Python goes on with what it has loaded."""
+        self._refused = code
         modules = "import vgdocs.pages.mkdocs, vgdocs.pages.labs, vgdocs.engine.runner"
         tried = subprocess.run([sys.executable, "-c", modules], capture_output=True, text=True, check=False)
         if tried.returncode:
@@ -373,7 +373,7 @@ class VgdocsPlugin(BasePlugin[Options]):
             os.environ["IPYTHONDIR"] = str(notebook.install(folder / "ipython"))
         except OSError as error:
             _complain(f"the labs' figures can't be drawn: {error}")
-        self._runs = folder / "labs" / _engine()
+        self._runs = folder / "labs" / _code_digest()
         jupyter.config["cache_dir"] = str(self._runs)
         for run in self._runs.glob("*.json"):  # what isn't as a build left it is made again
             if self.context.library.store.read_text(run.with_suffix(".whole")) != _digest(run):
@@ -425,8 +425,8 @@ def _told() -> Iterator[None]:
         raise PluginError(f"posters are required: {error}") from None
 
 
-def _engine() -> str:
-    """What tells this package's code from another state of it."""
+def _code_digest() -> str:
+    """A digest of this package's code."""
     digest = hashlib.sha256()
     for path in sorted(observe.PACKAGE.rglob("*.py")):
         digest.update(path.read_bytes())

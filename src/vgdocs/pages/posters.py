@@ -105,7 +105,7 @@ class EndlessError(PosterError):
 
 
 class Posters:
-    """The posters of a project: what is in its store, and a way to draw what is not.
+    """The posters of a project: those in its store, and a way to draw the others.
 
     assets: the folder with vg.js, vg.css and vendor/. mode: one of settings.POSTERS, overruled by the environment.
     """
@@ -176,7 +176,7 @@ class Posters:
 
     @cached_property
     def _drawing(self) -> str:
-        """What all posters depend on: the loader, its style, the bundle, and this module."""
+        """Digests of the loader, its style, the bundle and this module, on which all posters depend."""
         paths = [*(self.assets / name for name in (*SCRIPTS, "vg.css")), Path(__file__)]
         return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file())
 
@@ -258,7 +258,7 @@ def _browse(assets: Path, sentinels: dict[str, str], act: Callable[[Page], Await
 
 
 async def _in_time(name: str, drawing: Awaitable[T]) -> T:
-    """What a browser draws for a figure, if it is done within the limit. Raises EndlessError."""
+    """A figure's drawing, awaited no longer than the limit. Raises EndlessError."""
     try:
         return await asyncio.wait_for(drawing, TIME_LIMIT)
     except TimeoutError:

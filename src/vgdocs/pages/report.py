@@ -1,4 +1,4 @@
-"""What is wrong with the figures and pages of a project, told once and in full."""
+"""The problems in the figures and pages of a project, told once and in full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a project's mkdocs.yml says that concerns us, read without MkDocs, so that every command keeps to it.
+"""A project's settings in its mkdocs.yml, read without MkDocs, so that every command keeps to it.
 
 The options of the plugin, with what holds where none is given:
 

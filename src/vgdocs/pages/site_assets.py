@@ -1,4 +1,4 @@
-"""What a built page can't do without: the loader, its style, Plotly, KaTeX's style and fonts.
+"""The files that every built page needs: the loader, its style, Plotly, KaTeX's style and fonts.
 
 They come with the package, so that it alone makes a site whose figures are drawn, with no other host asked. The plugin
 puts them into what MkDocs builds; for a builder that runs no plugins, `vgdocs assets` does.

@@ -28,7 +28,7 @@ MEND = (
 
 
 def check(site: Path, docs: Path, scanner: Scanner) -> list[str]:
-    """What is wrong with a built site, a line each.
+    """The problems of a built site, a line each.
 
     `site` is one built version (the folder with numbers.json in it), `docs` what it was built from.
     """
@@ -101,7 +101,7 @@ def _check_page(soup: BeautifulSoup, cited: Iterable[Citation], known: dict[str,
 
 
 def _check_assets(soup: BeautifulSoup, folder: Path) -> Iterator[str]:
-    """What a page loads and isn't there, and the loader that its plots want."""
+    """Files that a page loads and aren't there, and the loader if its plots lack it."""
     scripts = [str(script["src"]) for script in soup.select("script[src]")]
     for address in [*scripts, *(str(link["href"]) for link in soup.select("link[rel~=stylesheet][href]"))]:
         url = urlsplit(address)

@@ -1,4 +1,4 @@
-"""What a page weighs: its HTML, which carries the plots and posters of its figures, and the files that it embeds."""
+"""A page's weight: its HTML, which carries the plots and posters of its figures, and the files that it embeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def weigh(html: str, size: Callable[[str], int]) -> dict[str, int]:
 
 
 def too_heavy(parts: dict[str, int], limit: float) -> str:
-    """What to tell whoever writes a page that weighs more than `limit` MB; empty if it doesn't."""
+    """The message about a page that weighs more than `limit` MB; empty if it doesn't."""
     total = sum(parts.values())
     if total <= limit * MB:
         return ""
