@@ -488,7 +488,8 @@
       this.fields.scale.ariaValueText = `variance ${scale}`;
       Object.assign(this.find("verdict"), { innerHTML: html }).dataset.role = role;
       this.title.textContent = this.describe(setting);
-      window.vg.show(this.plot, plot(result, role));
+      const draw = () => window.vg.show(this.plot, plot(result, role)), live = this.plot.classList.contains("vg-is-live");
+      live ? draw() : requestAnimationFrame(() => setTimeout(draw)); // Plotly has to come first, and words don't wait for it
       this.find("facts").replaceChildren(...facts(grid, result));
       this.table.replaceChildren(...tabulate(result));
       this.find("code").textContent = grid.snippet(setting);

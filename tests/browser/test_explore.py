@@ -475,7 +475,7 @@ def test_the_choice_that_came_last_is_shown_even_if_its_measurements_came_first(
         visitor.open(f"{page}?activation=relu")
         drawn(visitor)
         held = []
-        visitor.page.route("**/assets/explore/batch-none.js", held.append)
+        visitor.page.route("**/assets/explore/batch-none.js", lambda route: held.append(route))
         visitor.page.select_option("[name=norm]", "batch")
         visitor.page.select_option("[name=norm]", "layer")
         visitor.page.wait_for_url("**norm=layer**")
