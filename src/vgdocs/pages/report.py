@@ -22,11 +22,12 @@ def report(library: Library, problems: Iterable[Problem] = ()) -> list[str]:
     citations = scanner.scan_folder(docs) if failed else []
     paragraphs += [failed_claim(entry, claim, verdict, citations) for entry, claim, verdict in failed]
     for problem in dict.fromkeys(problems):
+        page = f"{scanner.docs}/{problem.page}"
         lines = locate(problem, docs, scanner)
-        places = (
-            ", ".join(f"{scanner.docs}/{problem.page}:{line}" for line in lines) or f"{scanner.docs}/{problem.page}"
-        )
-        paragraphs.append(f"{places}: {problem.message}")
+        where = ", ".join(f"{page}:{line}" for line in lines) or page
+        if problem.text and not lines:
+            where += f", which gets {problem.text.strip()} from a macro or another file"
+        paragraphs.append(f"{where}: {problem.message}")
     return paragraphs
 
 
