@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import markdown
+import pathspec
 from markdown.inlinepatterns import InlineProcessor
 from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block
@@ -24,6 +25,9 @@ from vgdocs.pages.settings import mkdocs_yml
 # [[figure.number:spec]]; anything else in double brackets that begins like a name is a slip, and told
 NUMBER = re.compile(r"\[\[(?P<figure>[A-Za-z_]\w*)(?:\.(?P<number>\w+(?:\.\w+)*))?(?::(?P<spec>[^\[\]]*))?\]\]")
 BLOCK = re.compile(r"^(?P<head>[ \t]*/{3,}[ \t]*figure[ \t]*\|[ \t]*)(?P<figure>\S.*?)[ \t]*$", re.MULTILINE)
+# what fills a page in before it is converted: macros, include-markdown, snippets
+FILLER = re.compile(r"\{\{|\{%|-8<-")
+NEVER_BUILT = (".*", "/templates/")  # by MkDocs, unless exclude_docs says otherwise
 
 FIGURE_OPTIONS = {"code": ("", str), "notes": ("", str)}  # of the block, as pymdownx.blocks has them: default and type
 
@@ -59,6 +63,7 @@ class Scanner:
 
     extensions: list[str] = field(default_factory=list)
     docs: str = "docs"  # the folder of the pages, relative to mkdocs.yml
+    unbuilt: pathspec.GitIgnoreSpec = field(default_factory=lambda: pathspec.GitIgnoreSpec.from_lines(NEVER_BUILT))
 
     @classmethod
     def of_site(cls, root: Path) -> Scanner:
@@ -68,7 +73,12 @@ class Scanner:
             return cls(["fenced_code", "tables"])
         listed = content.get("markdown_extensions") or ()
         names = [item if isinstance(item, str) else next(iter(item)) for item in listed]
-        return cls([name for name in names if not name.startswith("vgdocs")], content.get("docs_dir") or "docs")
+        patterns = "\n".join(filter(None, (content.get("exclude_docs"), content.get("draft_docs"))))
+        return cls(
+            [name for name in names if not name.startswith("vgdocs")],
+            content.get("docs_dir") or "docs",
+            pathspec.GitIgnoreSpec.from_lines([*NEVER_BUILT, *patterns.splitlines()]),
+        )
 
     def scan(self, text: str, page: str) -> list[Citation]:
         """The citations of one page's source, front matter included in the line count."""

@@ -244,6 +244,7 @@ class VgdocsPlugin(BasePlugin[Options]):
         if entry and entry.record and self.context.posters.get(entry.record.plot):
             self._cards.append((page, entry))
 
+    @event_priority(100)  # before what rewrites the whole page: for minify our marks are comments, to be removed
     def on_post_page(self, output: str, /, *, page: Page, config: MkDocsConfig) -> str:
         late = self.context.late or {}
         html = stylesheet.without_theme_links(LATE.sub(lambda mark: late.get(mark[0], ""), output))
@@ -258,15 +259,16 @@ class VgdocsPlugin(BasePlugin[Options]):
             self.context.report(message)
         return html
 
+    @event_priority(100)
     def on_post_template(self, output: str, /, *, template_name: str, config: MkDocsConfig) -> str:
         return stylesheet.without_theme_links(output)
 
+    @event_priority(-50)  # after search has written its index, before offline makes a script of it
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         self._ended = time.monotonic()
         target = Path(config.site_dir) / "numbers.json"
         summary = self.context.library.summary()
         target.write_text(json.dumps(summary, indent=1, ensure_ascii=False), "utf-8")
-        # the search plugin, which stands before this one in mkdocs.yml, has written it by now
         search.extend(Path(config.site_dir) / "search/search_index.json", self._shown, summary)
         self._seal_labs()
         paragraphs = report(self.context.library, self.context.problems)

@@ -24,7 +24,8 @@ def report(library: Library, problems: Iterable[Problem] = ()) -> list[str]:
     for problem in dict.fromkeys(problems):
         page = f"{scanner.docs}/{problem.page}"
         places = [f"{page}:{line}" for line in locate(problem, docs, scanner)]
-        paragraphs.append(f"{', '.join(places) or page}: {problem.message}")
+        elsewhere = f", which gets {problem.text.strip()} from a macro or another file" if problem.text else ""
+        paragraphs.append(f"{', '.join(places) or page + elsewhere}: {problem.message}")
     return paragraphs
 
 
