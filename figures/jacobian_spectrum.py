@@ -194,9 +194,9 @@ def claim_independent_orthogonal_weights_do_not_make_relu_an_isometry(m):
 def claim_orthogonal_weights_take_two_fifths_off_the_exponent(m):
     """In 200 ReLU layers of width 32 the logarithm of the length falls by {length_lost.relu:.1f} on average with
     Gaussian weights and by {length_lost.relu_orthogonal:.1f} with uniform orthogonal ones."""
-    assert math.isclose(m["length_lost"]["relu"], 5 * LONG / (4 * NARROW), rel_tol=0.2)
-    assert math.isclose(m["length_lost"]["relu_orthogonal"], 3 * LONG / (4 * NARROW), rel_tol=0.25)
-    assert 0.45 < m["length_lost"]["relu_orthogonal"] / m["length_lost"]["relu"] < 0.78
+    for kind, v in {"relu": 5, "relu_orthogonal": 3}.items():
+        assert math.isclose(m["length_lost"][kind], v * LONG / (4 * NARROW), rel_tol=0.28)
+    assert 0.5 < m["length_lost"]["relu_orthogonal"] / m["length_lost"]["relu"] < 0.78
 
 
 def claim_mirrored_weights_make_relu_an_isometry(m):
