@@ -11,19 +11,24 @@ variance of its squared singular values over their squared mean (Pennington et a
 Deep Learning through Dynamical Isometry").
 
     ReLU, Gaussian weights (He)     v = 2            one from the weights, one from the closed half of the units
-    ReLU, orthogonal weights        v = 1            the closed half remains
+    ReLU, orthogonal weights        v = 1            the closed half remains; drawn uniformly, as all of them here
     ReLU, mirrored weights          v = 0            layers [[V, -V], [-V, V]] with V orthogonal ("looks linear",
                                                      Balduzzi et al. 2017): of each pair of units one is open
     tanh, orthogonal weights        v = E[phi'⁴] / E[phi'²]² - 1,  small as long as the inputs are
     residual, branch / sqrt(L)      v = 2 / L        from each of L blocks h + W2 relu(W1 h) / sqrt(L)
+
+Chance takes something from the length as well. A random backward vector keeps exp(-5L / 4n) of it in ReLU layers of
+Gaussian weights, exp(-3L / 4n) in those of orthogonal ones: the variance of a layer's factor on the squared length is
+5/n and 3/n.
 """
 
 import math
-from statistics import median
+from statistics import fmean, median
 
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
+from torch import nn
 
 from vgdocs.experiments import band, band_traces, derive_seeds, weight
 from vgdocs.gradients import jacobian_singular_values
@@ -34,6 +39,7 @@ REPLICAS = 10  # networks of each kind and depth
 DEPTHS = [1, 3, 10, 30, 100]  # layers, or residual blocks
 WIDTH = 128  # units in a layer, n
 INPUT = 0.1  # standard deviation of the inputs, which matters to tanh alone
+LONG, NARROW, MANY = 200, 32, 100  # layers, their width, and the networks in which the loss of length is measured
 SMALL = 1e-3  # a singular value below this counts as lost
 FLOOR = 1e-12  # smaller ones are drawn here: rounding decides them
 
@@ -51,15 +57,21 @@ WIDER = {
 }
 
 
-def network(kind: str, depth: int, generator: torch.Generator):
-    """A random network, as a function of one input, (WIDTH,) to (WIDTH,)."""
+def orthogonal(width: int, generator: torch.Generator) -> torch.Tensor:
+    """A matrix drawn uniformly: the Q of a QR decomposition alone has a diagonal that is negative on average."""
+    return nn.init.orthogonal_(torch.empty(width, width, dtype=torch.float64), generator=generator)
+
+
+def network(kind: str, depth: int, generator: torch.Generator, width: int = WIDTH):
+    """A random network, as a function of one input, (width,) to (width,); "relu_mirrored" is always of WIDTH."""
     if kind == "relu_mirrored":
         return mirrored_network(depth, generator)
     phi = torch.tanh if kind == "tanh_orthogonal" else torch.relu
-    W = [weight(WIDTH, WIDTH, "he", generator) for _ in range(depth)]
     if kind.endswith("orthogonal"):
         gain = 1.0 if phi is torch.tanh else math.sqrt(2)  # a ReLU passes on half of the variance
-        W = [gain * torch.linalg.qr(matrix)[0] for matrix in W]
+        W = [gain * orthogonal(width, generator) for _ in range(depth)]
+    else:
+        W = [weight(width, width, "he", generator) for _ in range(depth)]
     if kind == "residual":
         last = [weight(WIDTH, WIDTH, "lecun", generator) for _ in range(depth)]  # linear maps that end the branches
 
@@ -74,7 +86,7 @@ def network(kind: str, depth: int, generator: torch.Generator):
 
 def mirrored_network(depth: int, generator: torch.Generator):
     """ReLU layers of 2 WIDTH units: the second half has the first half's weights with the other sign."""
-    first, *V, last = [torch.linalg.qr(weight(WIDTH, WIDTH, "he", generator))[0] for _ in range(depth + 1)]
+    first, *V, last = [orthogonal(WIDTH, generator) for _ in range(depth + 1)]
     W = [torch.cat([first, -first])]  # (2 WIDTH, WIDTH)
     W += [torch.cat([torch.cat([v, -v], 1), torch.cat([-v, v], 1)]) for v in V]  # (2 WIDTH, 2 WIDTH)
 
@@ -91,6 +103,15 @@ def spectrum(kind: str, depth: int, seed: int) -> list[float]:
     generator = torch.Generator().manual_seed(seed)
     x = INPUT * torch.randn(WIDTH, generator=generator, dtype=torch.float64)
     return jacobian_singular_values(network(kind, depth, generator), x)
+
+
+def length_lost(kind: str, seed: int) -> float:
+    """-log of what LONG layers of width NARROW leave of the length of a random backward vector."""
+    generator = torch.Generator().manual_seed(seed)
+    x, v = torch.randn(2, NARROW, generator=generator, dtype=torch.float64)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(network(kind, LONG, generator, NARROW)(x) @ v, x)
+    return -(gradient.norm() / v.norm()).log().item()
 
 
 def directions(values: list[float]) -> float:
@@ -113,7 +134,15 @@ def predicted(kind: str, depth: int) -> float:
 
 def measure(seed: int = SEED) -> dict:
     """The spectrum of the deepest networks, and the number of directions against depth."""
-    m = {"depths": DEPTHS, "spectrum": {}, "by_depth": {}, "theory": {}, "kept": {}, "directions": {}}
+    m = {
+        "depths": DEPTHS,
+        "spectrum": {},
+        "by_depth": {},
+        "theory": {},
+        "kept": {},
+        "directions": {},
+        "length_lost": {},
+    }
     for kind in KINDS:
         values = [[spectrum(kind, depth, s) for depth in DEPTHS] for s in derive_seeds(seed, REPLICAS)]
         deepest = [network[-1] for network in values]
@@ -124,6 +153,8 @@ def measure(seed: int = SEED) -> dict:
         m["directions"][kind] = m["by_depth"][kind]["median"][-1]
         if kind == "relu":
             m["norm_relu"] = median(math.sqrt(sum(s**2 for s in network) / WIDTH) for network in deepest)
+    for kind in ("relu", "relu_orthogonal"):
+        m["length_lost"][kind] = fmean(length_lost(kind, s) for s in derive_seeds(seed, MANY))
     return m
 
 
@@ -153,11 +184,19 @@ def claim_plain_relu_loses_its_directions(m):
 
 
 def claim_independent_orthogonal_weights_do_not_make_relu_an_isometry(m):
-    """Independent orthogonal weights leave ReLU with {kept.relu_orthogonal:.0f} singular values above 1/1000 and
-    {directions.relu_orthogonal:.1f} directions after 100 layers."""
-    assert 10 < m["kept"]["relu_orthogonal"] < 17
-    assert 1.15 < m["directions"]["relu_orthogonal"] < 3.2
-    assert m["by_depth"]["relu_orthogonal"]["hi"][-1] < 6
+    """Independent orthogonal weights, drawn uniformly, leave ReLU with {kept.relu_orthogonal:.0f} singular values
+    above 1/1000 and {directions.relu_orthogonal:.1f} directions after 100 layers."""
+    assert 11 < m["kept"]["relu_orthogonal"] < 19
+    assert 1.15 < m["directions"]["relu_orthogonal"] < 2.5
+    assert m["by_depth"]["relu_orthogonal"]["hi"][-1] < 5
+
+
+def claim_orthogonal_weights_take_two_fifths_off_the_exponent(m):
+    """In 200 ReLU layers of width 32 the logarithm of the length falls by {length_lost.relu:.1f} on average with
+    Gaussian weights and by {length_lost.relu_orthogonal:.1f} with uniform orthogonal ones."""
+    for kind, v in {"relu": 5, "relu_orthogonal": 3}.items():
+        assert math.isclose(m["length_lost"][kind], v * LONG / (4 * NARROW), rel_tol=0.28)
+    assert 0.5 < m["length_lost"]["relu_orthogonal"] / m["length_lost"]["relu"] < 0.78
 
 
 def claim_mirrored_weights_make_relu_an_isometry(m):

@@ -32,12 +32,17 @@ WIDER = {  # a network whose ends lie near 0 has next to no boundary gradient, s
 
 
 def gradient_norms(seed: int) -> dict[str, list[float]]:
-    """||dloss/dW_l|| of each layer, for the boundary and for the equation at each frequency."""
+    """||dloss/dW_l|| of each layer, for the boundary and for the equation at each frequency.
+
+    Under "pre_activations" the boundary's ||dloss/dz_l|| of the four tanh layers.
+    """
     g = torch.Generator().manual_seed(seed)
     weights = [weight(o, i, "xavier", g).requires_grad_() for i, o in pairwise(SIZES)]
     u = x = torch.linspace(-1, 1, POINTS, dtype=torch.float64)[:, None].requires_grad_()
+    z = []  # pre-activations, (POINTS, 50) each
     for W in weights[:-1]:
-        u = torch.tanh(u @ W.T)
+        z.append(u @ W.T)
+        u = torch.tanh(z[-1])
     u = u @ weights[-1].T  # (POINTS, 1)
     (du,) = torch.autograd.grad(u.sum(), x, create_graph=True)
     (ddu,) = torch.autograd.grad(du.sum(), x, create_graph=True)
@@ -45,7 +50,8 @@ def gradient_norms(seed: int) -> dict[str, list[float]]:
     for k in FREQUENCIES:
         f = -((k * pi) ** 2) * torch.sin(k * pi * x.detach())
         losses[f"equation_{k}"] = (ddu - f).pow(2).mean()
-    return {term: norms_of_gradients(loss, weights, retain_graph=True) for term, loss in losses.items()}
+    norms = {term: norms_of_gradients(loss, weights, retain_graph=True) for term, loss in losses.items()}
+    return norms | {"pre_activations": norms_of_gradients(losses["boundary"], z)}
 
 
 def measure(seed: int = SEED) -> dict:
@@ -54,7 +60,7 @@ def measure(seed: int = SEED) -> dict:
     m = {"layer": list(range(1, len(SIZES))), **band(nets)}
     for k in FREQUENCIES:
         m[f"imbalance_{k}"] = median(hypot(*net[f"equation_{k}"]) / hypot(*net["boundary"]) for net in nets)
-    for term in ("boundary", "equation_16"):
+    for term in ("boundary", "equation_16", "pre_activations"):
         m[f"{term}_first_over_last"] = median(ratio(net[term]) for net in nets)
     layers = [[e / b for e, b in zip(net["equation_16"], net["boundary"], strict=True)] for net in nets]
     m["imbalance_by_layer"] = band(layers)["median"]
@@ -87,7 +93,9 @@ def claim_the_imbalance_grows_as_the_frequency(m):
 
 def claim_no_layer_vanishes(m):
     """The first layer's gradient is {boundary_first_over_last:.1f} (boundary) and {equation_16_first_over_last:.1f}
-    (equation) times the last layer's, and every layer is imbalanced alike."""
+    (equation) times the last layer's, and every layer is imbalanced alike. With respect to the pre-activations the
+    boundary's is {pre_activations_first_over_last:.1f} times the last tanh layer's."""
     assert 0.78 < m["boundary_first_over_last"] < 1.4
     assert 0.78 < m["equation_16_first_over_last"] < 1.4
+    assert 0.65 < m["pre_activations_first_over_last"] < 1.05
     assert all(isclose(layer, m["imbalance_16"], rel_tol=0.3) for layer in m["imbalance_by_layer"])

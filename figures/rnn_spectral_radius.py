@@ -44,7 +44,8 @@ def gradient_left(activation: str, weights, x, h, v) -> float:
 def left_after(activation: str, rho: float, scale: float, seed: int, device: str) -> float:
     """The same with W = rho Q at every step, from a state of zeros."""
     G, x, v = normal(seed, (HIDDEN, HIDDEN), (STEPS, BATCH, HIDDEN), (BATCH, HIDDEN))
-    weights = (rho * torch.linalg.qr(G)[0]).expand(STEPS, -1, -1)
+    Q, R = torch.linalg.qr(G)
+    weights = (rho * Q * R.diagonal().sign()).expand(STEPS, -1, -1)  # without the signs Q isn't uniform
     return gradient_left(activation, *(t.to(device) for t in (weights, scale * x, torch.zeros_like(v), v)))
 
 
