@@ -4,10 +4,10 @@ For a block y = x + f(x) the slope is dy/dx = 1 + df/dx exactly (He et al. 2016,
 which is 0 where f = -x: nothing keeps it at 1 or above. In a stack of L random blocks the branch and the skip are
 uncorrelated, so each block multiplies the gradient's squared norm by 1 + c, where c is the branch's own factor:
 
-    plain       c**(L/2)                c = 1 for He's scale, 1/2 for Xavier's
-    residual    (1 + 1)**(L/2)          f = W2 relu(W1 h), which ends in a linear map
-    scaled      (1 + 1/L)**(L/2)        f / sqrt(L), and below sqrt(e) at any depth
-    pre-norm    sqrt(L + 1)             f = W2 relu(W1 LN(h)): the stream grows, so block l adds only 1/l
+    plain       c**(L/2)                c = 1 with He's 2/n for W1 and 1/n for W2, 1/2 with Xavier's 1/n for both
+    residual    (1 + c)**(L/2)          f = W2 relu(W1 h), which ends in a linear map
+    scaled      (1 + 1/L)**(L/2)        f / sqrt(L), c = 1, and below sqrt(e) at any depth
+    pre-norm    sqrt(L + 1)             f = W2 relu(W1 LN(h)), c = 1: the stream grows, so block l adds only 1/l
 
 Theory has infinite width; at this one single networks scatter around it, the more the more blocks they have.
 """
@@ -33,13 +33,19 @@ STEP = 4  # every fourth block is drawn
 SCALAR = {"tanh": lambda x: (2 * x).tanh(), "sine": lambda x: (3 * x).sin(), "relu": torch.relu, "minus_x": torch.neg}
 KINDS = {  # name, role, panel; factor on the squared norm at block i, in theory; the block, of input h and branch f
     "plain_xavier": ("plain, Xavier weights", "vanishing", 1, lambda i: 1 / 2, lambda h, f: f(h) / math.sqrt(2)),
-    "plain": ("plain, He weights", None, 2, lambda i: 1, lambda h, f: f(h)),
+    "plain": ("plain, lengths kept", None, 2, lambda i: 1, lambda h, f: f(h)),
     "residual": ("residual", "exploding", 1, lambda i: 1 + 1, lambda h, f: h + f(h)),
+    "residual_xavier": ("residual, Xavier", "exploding", 1, lambda i: 1 + 1 / 2, lambda h, f: h + f(h) / 2**0.5),
     "scaled": ("residual, branch / √L", "healthy", 2, lambda i: 1 + 1 / BLOCKS, lambda h, f: h + f(h) / BLOCKS**0.5),
     "pre_norm": ("pre-norm residual", None, 2, lambda i: 1 + 1 / i, lambda h, f: h + f(F.layer_norm(h, (WIDTH,)))),
 }
-RATES = {"plain_xavier": 0.5**0.5, "plain": 1.0, "residual": 2**0.5}  # of those that keep one, per block, in theory
-WIDER = {"ratio.plain_xavier ratio.residual": (10.0, "a product over 100 blocks of finite width")}
+RATES = {
+    "plain_xavier": 0.5**0.5,
+    "plain": 1.0,
+    "residual": 2**0.5,
+    "residual_xavier": 1.5**0.5,
+}  # of those that keep one, per block, in theory
+WIDER = {"ratio.plain_xavier ratio.residual ratio.residual_xavier": (10.0, "a product over 100 blocks of finite width")}
 
 
 def random_branch(g: torch.Generator):
@@ -104,7 +110,8 @@ def claim_the_skip_adds_exactly_one(m):
 
 def claim_each_block_multiplies_as_theory_has_it(m):
     """Going back, each plain block multiplies the gradient by {rate.plain_xavier:.3f} with Xavier's weights and by
-    {rate.plain:.3f} with He's, each residual block by {rate.residual:.3f}; theory says √½, 1 and √2."""
+    {rate.plain:.3f} where branches keep lengths, each residual block by {rate.residual_xavier:.3f} and by
+    {rate.residual:.3f}; theory says √½, 1, √1.5 and √2."""
     for kind, theory in RATES.items():
         rate = m["rate"][kind]
         assert 0.95 * theory < rate["lo"] <= rate["median"] <= rate["hi"] < 1.05 * theory
@@ -112,12 +119,14 @@ def claim_each_block_multiplies_as_theory_has_it(m):
 
 
 def claim_an_unscaled_stack_explodes(m):
-    """Over 100 blocks the plain network with Xavier's weights keeps {ratio.plain_xavier:.1e} of the gradient, and
-    the unscaled residual one makes it {ratio.residual:.1e} times larger."""
-    for kind in ("plain_xavier", "residual"):
+    """Over 100 blocks the plain network with Xavier's weights keeps {ratio.plain_xavier:.1e} of the gradient. Skips
+    around the same branches make it {ratio.residual_xavier:.1e} times larger, around branches that keep lengths
+    {ratio.residual:.1e} times."""
+    for kind in ("plain_xavier", "residual", "residual_xavier"):
         assert abs(math.log(m["ratio"][kind] / m["theory"][kind][-1])) < math.log(5)
     assert m["profile"]["plain_xavier"]["hi"][-1] < 1e-13
     assert m["profile"]["residual"]["lo"][-1] > 1e13
+    assert m["profile"]["residual_xavier"]["lo"][-1] > 1e8
 
 
 def claim_scaled_and_pre_norm_stacks_stay_in_reach(m):
