@@ -1,4 +1,4 @@
-"""An LSTM's cell is a highway as wide as its forget gates: gradients leave it in {off_cell.default:.0f} steps of 100.
+"""An LSTM's cell is a highway as wide as its forget gates; by default {off_cell.default:.0f} steps of 100 are off it.
 
 The cell state follows c_t = f_t * c_{t-1} + i_t * g_t. With the gates held fixed (h detached) the gradient along the
 cell is the product of the forget gates, dc_T/dc_t = f_{t+1} * ... * f_T: this is the path that Hochreiter &
