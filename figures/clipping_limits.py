@@ -115,9 +115,7 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
 
 def claim_by_adam_some_networks_begin_to_learn_either_way(m):
     """Adam, which makes up for small gradients, has some networks begin to learn in this time and others not, clipped
-    or not: at the best of five rates three networks reach from {accuracy.vanishing_adam_free.lo:.2f} to
-    {accuracy.vanishing_adam_free.hi:.2f} without clipping, and from {accuracy.vanishing_adam_clipped.lo:.2f} to
-    {accuracy.vanishing_adam_clipped.hi:.2f} with it."""
+    or not; with three networks the difference between the two is chance."""
     for arm in ARMS:
         reached = m["accuracy"][f"vanishing_adam_{arm}"]
         assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.7

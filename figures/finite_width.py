@@ -4,7 +4,7 @@
 (2/n) x a chi-squared variable with k degrees of freedom, where k, the number of active units, is binomial(n, 1/2).
 That factor is 1 on average, but its logarithm is below 0 on average, about -5 / (2n), and varies by about 5 / n. So
 after L layers the typical norm is about exp(-5L / (4n)), and single networks lie far apart: few and large ones
-make up the mean. Width in proportion to depth is the cure.
+make up the mean. Depth and width enter as L / n, so width in proportion to depth holds it; measured at one depth.
 Hanin 2018 (arXiv 1801.03744): the spread grows exponentially with the sum of 1/n over the layers.
 """
 

@@ -1,4 +1,4 @@
-"""Of the gradient of 54 residual blocks with norms, {trained.short:.1%} comes by paths of ten branches or fewer.
+"""In 54 residual blocks with norms, paths of ten branches or fewer bring {trained.short:.1%} of the squared gradient.
 
 Each of 54 blocks h + f(h) can be passed through its branch f or beside it: 2^54 paths, most of about 27 branches.
 The gradient is the sum over all of them, and splits exactly by length. Going backward, with G_k what the paths
@@ -6,10 +6,11 @@ through k branches have brought so far and J the branch's Jacobian,
 
     G_k <- G_k + J^T G_{k-1}
 
-Drawn is |G_k|^2 at the first block, as a share of the sum over k. With f(h) = c sqrt(2) W2 relu(W1 h) of random weights
-theory is binomial: a path weighs c^2 per branch. At c = 1 every path weighs the same, and the long ones carry the
-gradient because they are many; 1/sqrt(54), or a norm before the branch, leaves the short ones. Veit et al. 2016
-(abstract) found that in a ResNet of 110 layers most of the gradient comes from paths of 10 to 34.
+Drawn is |G_k|^2 at the first block, as a share of the sum over k: cross terms between lengths are left out. With
+f(h) = c sqrt(2) W2 relu(W1 h) of random weights theory is binomial: a path weighs c^2 per branch. At c = 1 every path
+weighs the same, and the long ones carry the gradient because they are many; 1/sqrt(54), or a norm before the branch,
+leaves the short ones. Veit et al. 2016 (abstract) found that in a ResNet of 110 layers most of the gradient comes from
+paths of 10 to 34.
 """
 
 import math
@@ -120,18 +121,18 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_unscaled_branches_use_long_paths(m):
-    """Unscaled, a path of the gradient passes {unscaled.mean:.1f} of 54 branches, in theory half of them."""
+    """Unscaled, a path passes {unscaled.mean:.1f} of 54 branches, weighted by squares; in theory half of them."""
     assert math.isclose(m["unscaled"]["mean"], BLOCKS / 2, rel_tol=0.08)
 
 
 def claim_scaled_branches_use_short_paths(m):
-    """Divided by sqrt(54), {scaled.mean:.2f} of them: most of the gradient comes by the skips or through one branch."""
+    """Divided by sqrt(54), {scaled.mean:.2f} of them: most of the squares come by the skips or through one branch."""
     assert math.isclose(m["scaled"]["mean"], BLOCKS / (BLOCKS + 1), rel_tol=0.08)
 
 
 def claim_a_norm_makes_paths_short(m):
     """With a norm before each branch, {norm.mean:.1f} at initialisation and {trained.mean:.1f} after training; paths of
-    up to ten branches, {short_paths:.0e} of all, carry {norm.short:.3f} and {trained.short:.3f} of the gradient."""
+    up to ten branches, {short_paths:.0e} of all, bring {norm.short:.3f} and {trained.short:.3f} of the squares."""
     assert math.isclose(m["short_paths"], 1.693e-6, rel_tol=1e-3)
     assert math.isclose(m["norm"]["mean"], sum(k * share for k, share in enumerate(m["theory"]["norm"])), rel_tol=0.25)
     assert 3.3 < m["trained"]["mean"] < 6

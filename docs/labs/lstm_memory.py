@@ -15,7 +15,7 @@
 #
 # An LSTM adds to its cell state instead of multiplying it by a matrix. How far back does its gradient reach before
 # training? In this lab you measure it: first what one forget gate lets through, then what a hundred in a row do, and
-# finally how the whole gradient travels, which is not the way most diagrams suggest.
+# finally how the whole gradient travels, which is not quite the way most diagrams suggest.
 #
 # A lab *asserts* what it teaches: if one of the `assert` lines below fails, this page is not built.
 
@@ -48,12 +48,13 @@ def make_lstm(forget_bias=None):
     return lstm
 
 
-def run(lstm):
-    """Forget gates, (T, batch, hidden), and cell states of an LSTM that reads x."""
+def run(lstm, s=1.0):
+    """Forget gates, (T, batch, hidden), and cell states of an LSTM that reads x; h passes s times its gradient on."""
     h = torch.zeros(BATCH, HIDDEN)
     c = torch.zeros(BATCH, HIDDEN, requires_grad=True)
     gates, cells = [], [c]
     for x_t in x:
+        h = s * h + (1 - s) * h.detach()
         pre = x_t @ lstm.weight_ih_l0.T + lstm.bias_ih_l0
         pre = pre + h @ lstm.weight_hh_l0.T + lstm.bias_hh_l0
         i, f, g, o = pre.chunk(4, dim=1)
@@ -93,7 +94,7 @@ assert default < 1e-20, "by default next to nothing is left"
 assert 0.3 < five < 0.7, "with a bias of 5 about half is left"
 
 # %% [markdown]
-# ## The highway is not where most of the gradient travels
+# ## Most of the gradient leaves the highway now and then
 #
 # The product above is the *direct* path. But $h_t$ depends on $c_t$, and the gates of the next step read $h_t$, so
 # there are other ways back. Autograd follows all of them. Compare the two for PyTorch's default.
@@ -105,12 +106,28 @@ readout = torch.randn(BATCH, HIDDEN)  # the loss is a random projection of c_T
 full = torch.autograd.grad((cells[-1] * readout).sum(), cells[0])[0].norm()
 direct = (forget.prod(0) * readout).norm()
 print(f"direct path {direct:.1e}, full gradient {full:.1e}")
-assert full > 100 * direct, "most of it takes the other paths"
+assert full > 100 * direct, "most of it has left the cell at least once"
 
 # %% [markdown]
-# The full gradient is orders of magnitude larger than what the highway carries, and still nothing beside that of the
-# last few steps. A forget bias opens the gates from the start, and training can open them later;
-# [Gates](../solutions/gates.md) shows what either costs.
+# How often does it leave the cell? Multiply the gradient through $h$ by $s$. A path that leaves the cell $k$ times is
+# multiplied by $s^k$. So the slope of $\log \lVert \partial L / \partial c_0 \rVert$ over $\log s$, at $s = 1$, is the
+# mean of $k$, in which each path weighs what it contributes.
+
+
+# %%
+def norm(s):
+    c = run(lstm, s)[1]
+    return torch.autograd.grad((c[-1] * readout).sum(), c[0])[0].norm()
+
+
+off = (norm(1.001) / norm(0.999)).log() / torch.tensor(1.001 / 0.999).log()
+print(f"steps off the cell, of {STEPS}: {off:.0f}")
+assert 5 < off < 40, "it is on the cell in most of its steps"
+
+# %% [markdown]
+# The full gradient is orders of magnitude larger than what never left the cell, though each path is on the cell most of
+# the time: there are very many of them. And it is still nothing beside that of the last few steps. A forget bias opens
+# the gates from the start, and training can open them later; [Gates](../solutions/gates.md) shows what either costs.
 #
 # **Try it yourself.** Download [this page as a notebook](lstm_memory.ipynb), open it in Jupyter or VS Code, and find
 # the forget bias at which half of the *direct path's* product is left after ten steps, a hundred, a thousand. It is
