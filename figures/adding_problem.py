@@ -31,7 +31,7 @@ WIDER = {
     "gru.worst_error lstm.worst_error": (40.0, "how small an error becomes in the end differs that much"),
     "lstm.reach_before": (300.0, "a product of 49 random factors"),
 }
-TOLERANCE = {"gru.worst_error": 0.5, "lstm.worst_error": 0.5, "rnn.best_error": 0.05, "lstm.reach_after": 0.2}
+TOLERANCE = {"gru.worst_error": 0.8, "lstm.worst_error": 0.5, "rnn.best_error": 0.05, "lstm.reach_after": 0.2}
 
 
 class Adder(nn.Module):

@@ -32,6 +32,7 @@ STEPS = 100  # steps of the random network
 HIDDEN = 100  # units of the random network
 RHO = 0.95  # its spectral radius
 W2 = torch.tensor([[8.0, 8.0], [-8.0, -8.0]], dtype=torch.float64)  # the 2 x 2 network's
+TOLERANCE = {"chaos": 0.03}  # rounding decides where a chaotic network goes, and processors round differently
 
 
 def step_back(with_tanh: bool, steps: int = DOUBLINGS, offset: float = 0.0) -> list[float]:

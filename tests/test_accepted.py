@@ -36,11 +36,3 @@ def test_each_number_is_held_to_what_was_accepted(measured):
             moved = {"figures": {name: {**measured["figures"][name], "numbers": {number: value * (1 + 1.1 * allowed)}}}}
             old = {"figures": {name: {"numbers": {number: value}}}}
             assert bool(drift.compare(old, moved)) == bool(value), f"{name}.{number}"
-
-
-def test_every_accepted_median_lies_in_its_band():
-    """All three are of one measurement, or a page's sentence would be held to numbers that never stood side by side."""
-    for name, figure in drift.load(str(ROOT / drift.ACCEPTED), ROOT)["figures"].items():
-        numbers = figure["numbers"]
-        for number in (number for number in numbers if f"{number}.lo" in numbers):
-            assert numbers[f"{number}.lo"] <= numbers[number] <= numbers[f"{number}.hi"], f"{name}.{number}"
