@@ -97,7 +97,7 @@ def test_nothing_of_ours_was_needed_and_no_torch(followed):
 
 def test_its_figures_are_drawn_offline(followed, profile):
     folder, _ = followed
-    with serve(folder / "site") as address, profile(f"{address}/birthdays/") as visitor:
+    with serve(folder / "site") as address, profile(f"{address}/") as visitor:
         for name in ("", "birthdays/"):
             visitor.open(f"{address}/{name}")
             (plot,) = visitor.draw_all()
