@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from vgdocs.probe.graph import Graph, Operation
@@ -16,6 +16,7 @@ LATEST = 3  # full steps whose median is how things stand at the end
 # A loss that is above this share of where it began, or of what guessing would give, has not been learned from. The healthy
 # networks of the tests are below 0.9 after sixty steps, those of shuffled labels at 0.97 after 150.
 STUCK = 0.93
+FROM_ZERO = 0.01  # fan-in x variance of weights that were started at 0; PyTorch's default is 0.33
 SAME = 1e-12  # relative change of a norm in float64 below which a parameter hasn't moved
 
 NAMES = {  # activations as modules and as autograd's operations
@@ -91,18 +92,27 @@ class Evidence:
         """The first step at which a quantity exceeds a threshold."""
         return next((row["step"] for row in self._of[name] if (row[quantity] or 0) > above), self.numbers[0])
 
-    def windows(self) -> list[tuple[int, dict[str, float]]]:
-        """(step, gradient by layer of the trunk) over all steps, at the first full step, and at the last few."""
-        full = sorted({row["step"] for row in self.rows if row["signal"] is not None})
-        windows = [(self.numbers[0], self.gradient)]
-        for some in [full[:1], full[-LATEST:]] if len(full) > 1 else []:
-            found: dict[str, list[float]] = {}
-            for row in self.rows:
-                if row["step"] in some and row["layer"] in self.gradient and row["activation_gradient"] is not None:
-                    found.setdefault(row["layer"], []).append(row["activation_gradient"])
-            if len(found) == len(self.gradient):
-                windows.append((some[0], {name: statistics.median(norms) for name, norms in found.items()}))
-        return windows
+    def when(self, holds: Callable[[dict[str, float]], bool]) -> tuple[int, dict[str, float] | None]:
+        """Since which step something holds of the trunk's gradients, at the first full step, at the last few or at most.
+
+        With the gradients, by layer, of which it holds: the medians over all steps if it does of them.
+        """
+        by_step = self._gradients
+        full = list(by_step)
+        groups = [full[:1], full[-LATEST:]] if len(full) > 1 else []
+        for steps, gradient in [(full, self.gradient)] + [(some, _medians([by_step[n] for n in some])) for some in groups]:
+            if gradient and holds(gradient):
+                return next((n for n in steps if holds(by_step[n])), steps[0] if steps else self.numbers[0]), gradient
+        return self.numbers[0], None
+
+    @cached_property
+    def _gradients(self) -> dict[int, dict[str, float]]:
+        """The trunk's gradients at full steps, where all are known."""
+        found: dict[int, dict[str, float]] = {}
+        for row in self.rows:
+            if row["signal"] is not None and row["layer"] in self.gradient and row["activation_gradient"] is not None:
+                found.setdefault(row["step"], {})[row["layer"]] = row["activation_gradient"]
+        return {step: norms for step, norms in found.items() if len(norms) == len(self.gradient)}
 
     def family(self, *families: str) -> list[str]:
         return [name for name in self.names if self.latest[name]["family"] in families]
@@ -255,9 +265,10 @@ class Evidence:
         """By full step, the median over the layers that are trained of an update over its weights."""
         by_step: dict[int, list[float]] = {}
         for name in self.family("weights", "recurrent"):
-            if not self.latest[name]["frozen"] and self.record.held.get(name, 1) > 0:
+            drawn_at_zero = (self.first(name, "sigma_w2") or 1) <= FROM_ZERO  # replaced at once, and meant to be
+            if name in self.trained and self.record.held.get(name, 1) > 0 and not drawn_at_zero:
                 for row in self._of[name]:
-                    if row["update_ratio"] is not None:
+                    if row["update_ratio"] is not None and row["weight_gradient"]:
                         by_step.setdefault(row["step"], []).append(row["update_ratio"])
         return [statistics.median(ratios) for ratios in by_step.values()]
 
@@ -274,6 +285,10 @@ LINEAR = {
 }
 SQUARES = ("MseLoss",)
 BINARY = ("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits")
+
+
+def _medians(steps: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(norms[name] for norms in steps) for name in steps[0]} if steps else {}
 
 
 def _entropy(counts: Sequence[float]) -> float | None:

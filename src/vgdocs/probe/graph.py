@@ -333,7 +333,7 @@ SINGULAR: dict[str, Callable[..., dict[str, Tensor]]] = {  # whose value or slop
     "Log": _least("_saved_self"),
     "Log2": _least("_saved_self"),
     "Log10": _least("_saved_self"),
-    "Log1p": lambda node: {"least": (1 + node._saved_self).abs().amin().float()},
+    "Log1P": lambda node: {"least": (1 + node._saved_self).abs().amin().float()},
     "Sqrt": _least("_saved_result"),
     "Std": _least("_saved_result"),
     "Rsqrt": lambda node: {"least": 1 / node._saved_result.abs().amax().float()},

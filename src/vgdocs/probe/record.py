@@ -469,7 +469,8 @@ def _full(measured: _Measured, i: int, layer: Layer, row: Row) -> Row:
     """What a full step adds to a row."""
     weight = _norm([measured.first("weight", p) for p in layer.parameters])
     # without an optimizer nothing may have moved yet
-    update = _norm([measured.first("update", p) for p in layer.parameters]) if measured.moved else None
+    known = measured.moved or ("setting", "lr") in measured.step.facts
+    update = _norm([measured.first("update", p) for p in layer.parameters]) if known else None
     signal = _norm([numbers[0] for _, numbers in measured.all("signal", i)])
     outputs, gradients = measured.sizes.get(("signal", i), 0), measured.sizes.get(("zeros", i), 0)
     alive = measured.all("alive", i)

@@ -337,7 +337,8 @@ class Probe:
     @torch.no_grad()
     def _look_at_old_gradients(self, ended: Step) -> None:
         """What the gradients of the last step left, on which the next ones will be added."""
-        left = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        held = [self._parameters[i] for i in sorted(self._held)]
+        left = [parameter.grad for parameter in held if parameter.grad is not None]
         if left and not any(gradient.is_sparse for gradient in left):
             norms = [_norm(gradient).double() for gradient in left]
             ended.later("left", torch.stack(norms).norm())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -28,13 +29,15 @@ def vanishing(e: Evidence) -> Finding | None:
     """Down the layers."""
     if len(e.trunk) < MANY:
         return None
-    for since, gradient in e.windows():
+
+    def vanishes(gradient: dict[str, float]) -> bool:
         first, last = _ends(e, gradient, kindest=max)
-        fading = [g for g in gradient.values() if 0 < g < VANISHING * last]
-        if first < VANISHING * last and fading:  # zeros without them are cut off, not vanished
-            break
-    else:
+        return first < VANISHING * last and any(0 < g < VANISHING * last for g in gradient.values())  # 0: cut off
+
+    since, gradient = e.when(vanishes)
+    if gradient is None:
         return None
+    _, last = _ends(e, gradient, kindest=max)
     weak = [name for name in e.trunk if gradient[name] < VANISHING * last]
     bottom, top = e.trunk[0], e.trunk[-1]
     evidence = (
@@ -70,12 +73,15 @@ def exploding(e: Evidence) -> Finding | None:
     """Down the layers."""
     if len(e.trunk) < MANY:
         return None
-    for since, gradient in e.windows():
+
+    def explodes(gradient: dict[str, float]) -> bool:
         first, last = _ends(e, gradient, kindest=min)
-        if EXPLODING * last < first < math.inf:
-            break
-    else:
+        return EXPLODING * last < first < math.inf
+
+    since, gradient = e.when(explodes)
+    if gradient is None:
         return None
+    _, last = _ends(e, gradient, kindest=min)
     strong = [name for name in e.trunk if gradient[name] > EXPLODING * last]
     bottom, top = e.trunk[0], e.trunk[-1]
     times = f"{gradient[bottom] / gradient[top]:.0e}" if gradient[top] else "endlessly many"
@@ -120,6 +126,8 @@ def _ends(
     """The gradient at both ends of the trunk, over a few layers each, so that one odd layer isn't taken for a trend."""
     norms = [gradient[name] for name in e.trunk]
     few = max(1, min(4, len(norms) // 4))
+    if few > 2:
+        return statistics.median(norms[:few]), statistics.median(norms[-few:])
     unkindest = min if kindest is max else max
     return kindest(norms[:few]), unkindest(norms[-few:])
 

@@ -177,9 +177,9 @@ def saturating_gan(e: Evidence) -> Finding | None:
     )
     remedy = "minimise -log(D) instead, which is steep there, or a discriminator that is trained less"
     found = _found("saturating GAN loss", evidence, remedy, "causes/activations.md")
-    for i in e.graph.named("Log", "Log1p"):
+    for i in e.graph.named("Log", "Log1P"):
         j = i
-        while len(e.operation(j).below) == 1 and e.operation(j).name in {"Log", "Log1p", "Rsub"} | MOVES | SCALES:
+        while len(e.operation(j).below) == 1 and e.operation(j).name in {"Log", "Log1P", "Rsub"} | MOVES | SCALES:
             j = e.operation(j).below[0]
         flat, average = e.statistic(j, "flat"), e.statistic(j, "average")
         if e.operation(j).name == "Sigmoid" and flat and flat[-1] > 0.9 and average[-1] < 0.5:

@@ -10,7 +10,7 @@ from vgdocs.probe.rules.units import DEAD
 
 TINY = 1e-38  # below float32's smallest normal number: 0 for a root, a logarithm or a division
 UNDERFLOWN = 6e-8  # float16's smallest number, as the root mean square of a gradient
-LOGARITHMS = ("Log", "Log2", "Log10", "Log1p")
+LOGARITHMS = ("Log", "Log2", "Log10", "Log1P")
 DIVISIONS = ("Div", "Reciprocal", "Rsqrt")
 
 
@@ -78,7 +78,7 @@ def underflow(e: Evidence) -> Finding | None:
     for name in e.family("weights", "recurrent", "norm"):
         zeros, gradient = e.median(name, "zero_gradients"), e.median(name, "activation_gradient")
         elements = e.median(name, "elements")
-        if not e.latest[name]["half"] or zeros is None or gradient is None or not elements:
+        if not e.first(name, "half") or zeros is None or gradient is None or not elements:
             continue
         small = gradient / math.sqrt(elements) < UNDERFLOWN
         if zeros > DEAD and small and (e.last(name, "signal") or 0) > 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from vgdocs.probe.evidence import FEW, Evidence
+from vgdocs.probe.evidence import FEW, FROM_ZERO, Evidence
 from vgdocs.probe.finding import Finding
 
 # Change of a layer's parameters in one step over their norm. A thousandth is a common rule of thumb; Adam's first step
@@ -12,7 +12,6 @@ from vgdocs.probe.finding import Finding
 LARGE_UPDATE = 0.5
 SMALL_UPDATE = 1e-6  # after a thousand steps a thousandth of the weights at most would have changed
 BOLD_UPDATE = 0.1  # a tenth in one step: too much only where nothing is learned
-FROM_ZERO = 0.01  # fan-in x variance of weights that were started at 0; PyTorch's default is 0.33
 ROSE = 3.0  # a loss above as many times its first value has been thrown off
 LEFT = 0.5  # norm of gradients that weren't cleared over those of the step
 CLIPPED = 1e-3  # norm that is left of a gradient
@@ -147,7 +146,8 @@ def learning_rate_too_small(e: Evidence) -> Finding | None:
     rising = bool(lr) and lr[-1] > lr[0]
     last = e.loss_at_last
     settled = last is not None and e.loss_at_first is not None and e.guess is None and last < 0.5 * e.loss_at_first
-    if rising or settled or 2 * len(small) < len(e.updates):
+    falls = e.is_stuck is False and not decayed
+    if rising or settled or falls or 2 * len(small) < len(e.updates):
         return None
     evidence = f"a step changes the weights by {statistics.median(small):.0e} of their norm, at {len(small)} of {len(e.updates)} steps looked at"
     evidence += f"; the learning rate went from {lr[0]:.0e} to {lr[-1]:.0e}." if decayed else f"; the learning rate is {lr[0]:.0e}." if lr else "."
