@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vgdocs.gradients import record
-from vgdocs.probe import diagnosis
+from vgdocs.probe import diagnosis, record
 
 PAGE = (Path(__file__).parent.parent / "docs/diagnose.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)

@@ -130,6 +130,10 @@ class Evidence:
         norms = self.values(name, "weight")
         return len(norms) > 1 and max(norms) - min(norms) <= SAME * max(norms)
 
+    def is_from_zero(self, name: str) -> bool:
+        """Whether a layer started at 0: it is replaced at once, and is meant to be."""
+        return (sigma_w2 := self.first(name, "sigma_w2")) is not None and sigma_w2 <= FROM_ZERO
+
     @property
     def activation(self) -> str | None:
         """The activation used most, by its name in `theory.ACTIVATIONS`, as a module or as an operation.
@@ -265,8 +269,7 @@ class Evidence:
         """By full step, the median over the layers that are trained of an update over its weights."""
         by_step: dict[int, list[float]] = {}
         for name in self.family("weights", "recurrent"):
-            drawn_at_zero = (self.first(name, "sigma_w2") or 1) <= FROM_ZERO  # replaced at once, and meant to be
-            if name in self.trained and self.record.held.get(name, 1) > 0 and not drawn_at_zero:
+            if name in self.trained and self.record.held.get(name, 1) > 0 and not self.is_from_zero(name):
                 for row in self._of[name]:
                     if row["update_ratio"] is not None and row["weight_gradient"]:
                         by_step.setdefault(row["step"], []).append(row["update_ratio"])

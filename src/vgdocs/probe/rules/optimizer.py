@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from vgdocs.probe.evidence import FEW, FROM_ZERO, Evidence
+from vgdocs.probe.evidence import FEW, Evidence
 from vgdocs.probe.finding import Finding
 
 # Change of a layer's parameters in one step over their norm. A thousandth is a common rule of thumb; Adam's first step
@@ -159,8 +159,8 @@ def learning_rate_too_large(e: Evidence) -> Finding | None:
     """Steps that replace a layer's weights rather than change them, or throw the loss off."""
     large = {}
     for name in e.family("weights", "recurrent"):
-        if (e.first(name, "sigma_w2") or 1) <= FROM_ZERO:
-            continue  # what starts at 0 is replaced at once, and is meant to be
+        if e.is_from_zero(name):
+            continue
         ratio = max(e.values(name, "update_ratio"), default=0)
         if ratio > LARGE_UPDATE:
             large[name] = ratio
