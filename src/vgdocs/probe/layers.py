@@ -197,6 +197,11 @@ def local(values: Tensor) -> Tensor:
     return here
 
 
+def is_there(values: Tensor) -> bool:
+    """Whether a tensor has its memory: what a sharded model has gathered for one pass is given back after it."""
+    return values.untyped_storage().nbytes() >= values.numel() * values.element_size()
+
+
 def looks_drawn(weight: Tensor, rounds: int = 12) -> Tensor:
     """A matrix's largest singular value over the largest that independent random entries of its size would have.
 

@@ -515,7 +515,7 @@ def _step_row(measured: _Measured, layers: Sequence[Layer]) -> Row:
     row["left"] = _over(measured.first("left", 0), gradient)
     row["moved"] = measured.moved if ("saved",) in step.facts else None
     row["strangers"] = {
-        k: (step.facts.get(("stranger shape", k)), numbers[0])
+        k: (step.facts.get(("stranger shape", k)), numbers[0], measured.first("stranger drawn", k))
         for (quantity, k, *_), numbers in step.values().items()
         if quantity == "stranger"
     }

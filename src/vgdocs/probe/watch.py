@@ -25,6 +25,7 @@ from vgdocs.probe.layers import (
     alive,
     find_layers,
     has_units_second,
+    is_there,
     keeping_gate,
     local,
     looks_drawn,
@@ -304,7 +305,8 @@ class Probe:
             if saved:
                 step.tensors["update", i] = _norm(before.sub_(local(parameter)))
         for k, stranger in enumerate(self._strangers):
-            step.tensors["stranger", k] = _norm(stranger)
+            if is_there(stranger):
+                step.tensors["stranger", k] = _norm(stranger)
 
     def _weight_gradient(self, i: int, parameter: Tensor) -> None:
         task, gradient = _task(), parameter.grad
@@ -387,6 +389,8 @@ class Probe:
                 self._strangers = [p for p in reading.strangers if id(p) not in held][:STRANGERS]
                 for k, stranger in enumerate(self._strangers):
                     step.facts["stranger shape", k] = tuple(stranger.shape)
+                    if stranger.dim() > 1 and is_there(stranger):
+                        step.tensors["stranger drawn", k] = looks_drawn(local(stranger))
         for (i, what), value in reading.statistics.items():
             name = reading.graph.operations[i].name
             step.tensors["graph", i if step.full else name, what] = value

@@ -28,48 +28,55 @@ def singular_operation(e: Evidence) -> Finding | None:
         cause = (
             "logarithm of zero" if name in LOGARITHMS else "division by zero" if name in DIVISIONS else "infinite slope"
         )
+        layers, where, _ = _where(e)
         evidence = (
-            f"at step {e.broken}, where nan or inf comes up first, the graph of the loss has a {name} that is exactly at the point "
-            "where its value or its slope is infinite."
+            f"step {e.broken} has nan or inf {where}; the graph of the loss has a {name} that is exactly at the point where its "
+            "value or its slope is infinite."
         )
         remedy = {
             "logarithm of zero": "log_softmax, logsigmoid or logsumexp, which take the logarithm and what is in it together; else a small number inside",
             "division by zero": "a small number in the denominator",
             "infinite slope": "a small number inside (sqrt(x + 1e-8)), or leave such examples out: torch.where doesn't help, as its derivative is still taken",
         }[cause]
-        return Finding("non-finite", cause, (), evidence, remedy, "causes/precision.md", e.broken)
+        return Finding("non-finite", cause, layers, evidence, remedy, "causes/precision.md", e.broken)
     return None
 
 
 def overflow(e: Evidence) -> Finding | None:
     """nan or inf in an output, a gradient, or the norm of one."""
-    rows = [row for row in e.all_rows if row["step"] == e.broken]
-    broken = [row for row in rows if row["nonfinite"] or not are_finite(row, "weight_gradient", "activation_gradient")]
     if e.broken is None:
         return None
-    if forward := [row for row in broken if not are_finite(row, "signal")]:
-        first = forward[0]["layer"]
-        where = f"in the forward pass; the first layer whose output has it is {e.span([first])}"
-        page = "causes/explosion.md"
-        remedy = (
+    layers, where, passing = _where(e)
+    remedy, page = {
+        "forward": (
             "a smaller learning rate, and a smaller scale of the first weights; look before that layer for a division "
-            "by 0, a logarithm of 0 or an exponential"
-        )
-    elif broken:
-        first = broken[-1]["layer"]
-        where = f"in the backward pass; the layer nearest to the loss that has it is {e.span([first])}"
-        page = "causes/precision.md"
-        remedy = (
+            "by 0, a logarithm of 0 or an exponential",
+            "causes/explosion.md",
+        ),
+        "backward": (
             "in float16 a GradScaler, or bfloat16; else look between that layer and the loss for a function whose "
-            "derivative is infinite, such as the square root or the norm at 0"
-        )
-    else:
-        first, where, page = "", "in the loss alone", "causes/precision.md"
-        remedy = "look in the loss for a logarithm of 0, a division by 0 or an exponential"
+            "derivative is infinite, such as the square root or the norm at 0",
+            "causes/precision.md",
+        ),
+        "loss": ("look in the loss for a logarithm of 0, a division by 0 or an exponential", "causes/precision.md"),
+    }[passing]
     evidence = f"step {e.broken} has nan or inf {where}."
     if skipped := len(e.record.skipped_steps):
         evidence += f" The scaler skipped {skipped} of {len(e.record.steps)} steps because of it."
-    return Finding("non-finite", "overflow", (first,) if first else (), evidence, remedy, page, e.broken)
+    return Finding("non-finite", "overflow", layers, evidence, remedy, page, e.broken)
+
+
+def _where(e: Evidence) -> tuple[tuple[str, ...], str, str]:
+    """The layer with the first nan or inf, in words too, and in which pass that is."""
+    rows = [row for row in e.all_rows if row["step"] == e.broken]
+    broken = [row for row in rows if row["nonfinite"] or not are_finite(row, "weight_gradient", "activation_gradient")]
+    if forward := [row["layer"] for row in broken if not are_finite(row, "signal")]:
+        where = f"in the forward pass; the first layer whose output has it is {e.span(forward[:1])}"
+        return (forward[0],), where, "forward"
+    if broken:
+        nearest = broken[-1]["layer"]
+        return (nearest,), f"in the backward pass; the layer nearest to the loss that has it is {e.span([nearest])}", "backward"
+    return (), "in the loss alone", "loss"
 
 
 def underflow(e: Evidence) -> Finding | None:
@@ -83,10 +90,10 @@ def underflow(e: Evidence) -> Finding | None:
         small = gradient / math.sqrt(elements) < UNDERFLOWN
         if zeros > DEAD and small and (e.last(name, "signal") or 0) > 0:
             lost.append(name)
-    if not lost or len(e.losses) and e.losses[-1] == 0:
+    if not lost or (e.losses and e.losses[-1] == 0):
         return None
-    if len(lost) < len(e.trunk) / 2:
-        return None  # the gradient of the others is fine: it vanishes on its way
+    if e.trunk and e.trunk[-1] not in lost:
+        return None  # it is there at the end, and vanishes on its way
     share = max(e.median(name, "zero_gradients") or 0 for name in lost)
     evidence = (
         f"in {e.span(lost)}, which compute in float16, up to {share:.0%} of the gradient's entries are exactly 0, and the rest near "

@@ -47,8 +47,9 @@ def not_registered(e: Evidence) -> Finding | None:
     if len(known) < 2:
         return None
     first, last = known[0], known[-1]
-    still = [shape for k, (shape, norm) in first.items() if k in last and last[k][1] == norm]
-    if not still:
+    still = [shape for k, (shape, norm, _) in first.items() if k in last and last[k][1] == norm]
+    drawn = [ratio for _, _, ratio in first.values() if ratio is not None]
+    if not still or (drawn and max(drawn) > RANDOM):  # a trained network may judge another one
         return None
     evidence = (
         f"the loss depends on {len(still)} parameters that model.parameters() doesn't list and the optimizer doesn't hold; they "
