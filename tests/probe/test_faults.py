@@ -1,5 +1,6 @@
 """Training programs with one known fault each, unlike one another, and healthy ones that look suspicious."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -32,7 +33,7 @@ def healthy(make):
 
 def mlp(*sizes: int, activation=nn.ReLU) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), activation()]
     return nn.Sequential(*layers[:-1])
 
@@ -59,14 +60,18 @@ def adam(model, rate=3e-3, **options):
     return torch.optim.Adam(model.parameters(), rate, **options)
 
 
-# --- loss and output ----------------------------------------------------------------------------------------------------
+# --- loss and output
+# ----------------------------------------------------------------------------------------------------
 
 
 @fault("softmax twice")
 def softmax_of_tokens_before_cross_entropy(probe):
     model = nn.Sequential(nn.Embedding(30, 16), nn.Linear(16, 30), nn.Softmax(dim=-1))
     x = torch.randint(30, (128, 12))
-    loss = lambda p, y: F.cross_entropy(p.transpose(1, 2), y)
+
+    def loss(p, y):
+        return F.cross_entropy(p.transpose(1, 2), y)
+
     fit(probe, model, torch.optim.AdamW(model.parameters(), 1e-2), loss, x, (x + 1) % 30)
 
 
@@ -74,7 +79,10 @@ def softmax_of_tokens_before_cross_entropy(probe):
 def sigmoid_before_log_sigmoid(probe):
     model = nn.Sequential(mlp(20, 32, 1, activation=nn.Tanh), nn.Sigmoid())
     x, y = blobs(classes=2)
-    loss = lambda p, y: -F.logsigmoid(p[:, 0]).where(y == 1, F.logsigmoid(-p[:, 0])).mean()
+
+    def loss(p, y):
+        return -F.logsigmoid(p[:, 0]).where(y == 1, F.logsigmoid(-p[:, 0])).mean()
+
     fit(probe, model, adam(model), loss, x, y)
 
 
@@ -102,7 +110,10 @@ def softmax_over_time(probe):
 def softmax_of_one_unit_and_binary_loss(probe):
     model = nn.Sequential(mlp(20, 32, 1, activation=nn.GELU), nn.Softmax(-1))
     x, y = blobs(classes=2)
-    loss = lambda p, y: F.binary_cross_entropy(p[:, 0], y.float())
+
+    def loss(p, y):
+        return F.binary_cross_entropy(p[:, 0], y.float())
+
     fit(probe, model, torch.optim.RMSprop(model.parameters(), 1e-3), loss, x, y)
 
 
@@ -135,21 +146,36 @@ def distance_to_be_maximised(probe):
     fit(probe, model, adam(model, 0.05), lambda z, y: -(z.mean(1) * (2.0 * y - 1)).mean(), x, y, steps=150)
 
 
-# --- data -----------------------------------------------------------------------------------------------------------------
+# --- data
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @fault("inputs not scaled")
 def a_cnn_on_bytes(probe):
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
     x = torch.randint(256, (128, 3, 8, 8)).float()
-    fit(probe, model, torch.optim.SGD(model.parameters(), 0.01, momentum=0.9), F.cross_entropy, x, (x.mean((1, 2, 3)) > 127).long())
+    fit(
+        probe,
+        model,
+        torch.optim.SGD(model.parameters(), 0.01, momentum=0.9),
+        F.cross_entropy,
+        x,
+        (x.mean((1, 2, 3)) > 127).long(),
+    )
 
 
 @fault("targets not scaled")
 def salaries(probe):
     model = mlp(8, 32, 1)
     x = torch.randn(256, 8)
-    fit(probe, model, torch.optim.SGD(model.parameters(), 1e-6), lambda p, y: ((p - y) ** 2).mean(), x, 3e4 + 1e4 * x[:, :1])
+    fit(
+        probe,
+        model,
+        torch.optim.SGD(model.parameters(), 1e-6),
+        lambda p, y: ((p - y) ** 2).mean(),
+        x,
+        3e4 + 1e4 * x[:, :1],
+    )
 
 
 @fault("nan in the input")
@@ -161,7 +187,8 @@ def a_gap_in_a_sequence(probe):
     fit(probe, model, adam(model), F.cross_entropy, x, torch.randint(2, (64,)), steps=6)
 
 
-# --- optimizer ------------------------------------------------------------------------------------------------------------
+# --- optimizer
+# ------------------------------------------------------------------------------------------------------------
 
 
 @fault("learning rate too small")
@@ -228,11 +255,15 @@ def adamw_with_a_decay_of_a_hundred(probe):
 @fault("clipped away")
 def values_clipped_at_next_to_nothing(probe):
     model = mlp(20, 32, 4)
-    clip = lambda: nn.utils.clip_grad_value_(model.parameters(), 1e-7)
+
+    def clip():
+        return nn.utils.clip_grad_value_(model.parameters(), 1e-7)
+
     fit(probe, model, torch.optim.SGD(model.parameters(), 0.1), F.cross_entropy, *blobs(), between=clip)
 
 
-# --- graph, weights, units --------------------------------------------------------------------------------------------------
+# --- graph, weights, units
+# --------------------------------------------------------------------------------------------------
 
 
 @fault("frozen")
@@ -246,7 +277,10 @@ def a_frozen_cnn_that_was_never_trained(probe):
 @fault("not connected")
 def a_loss_made_anew(probe):
     model = mlp(20, 32, 4)
-    loss = lambda z, y: torch.tensor(F.cross_entropy(z, y).item(), requires_grad=True)
+
+    def loss(z, y):
+        return torch.tensor(F.cross_entropy(z, y).item(), requires_grad=True)
+
     fit(probe, model, adam(model), loss, *blobs())
 
 
@@ -263,7 +297,13 @@ def a_sign_in_the_middle(probe):
 @fault("no activations")
 def convolutions_with_nothing_between(probe):
     model = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(32, 16), nn.Linear(16, 4)
+        nn.Conv2d(1, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 8, 3),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 16),
+        nn.Linear(16, 4),
     )
     fit(probe, model, adam(model), F.cross_entropy, torch.randn(64, 1, 8, 8), torch.randint(4, (64,)))
 
@@ -274,7 +314,14 @@ def a_cnn_of_ones(probe):
     nn.init.constant_(model[0].weight, 0.1)
     nn.init.constant_(model[0].bias, 0.0)
     nn.init.constant_(model[3].weight, 0.01)
-    fit(probe, model, torch.optim.SGD(model.parameters(), 0.1), F.cross_entropy, torch.randn(64, 1, 8, 8), torch.randint(4, (64,)))
+    fit(
+        probe,
+        model,
+        torch.optim.SGD(model.parameters(), 0.1),
+        F.cross_entropy,
+        torch.randn(64, 1, 8, 8),
+        torch.randint(4, (64,)),
+    )
 
 
 @fault("dropout")
@@ -308,7 +355,10 @@ def fused_attention_with_large_weights(probe):
 @fault("infinite slope")
 def an_angle_with_itself(probe):
     model = mlp(20, 32, 8)
-    loss = lambda z, y: torch.acos(F.cosine_similarity(z, z.detach().clone()).clamp(-1, 1)).mean() + F.cross_entropy(z, y)
+
+    def loss(z, y):
+        return torch.acos(F.cosine_similarity(z, z.detach().clone()).clamp(-1, 1)).mean() + F.cross_entropy(z, y)
+
     fit(probe, model, adam(model), loss, *blobs(), steps=4)
 
 
@@ -327,7 +377,10 @@ def an_entropy_by_hand(probe):
 @fault("division by zero")
 def a_ratio_of_counts(probe):
     model = mlp(20, 32, 4)
-    loss = lambda z, y: (z.square() / torch.zeros(4)).mean()
+
+    def loss(z, y):
+        return (z.square() / torch.zeros(4)).mean()
+
     fit(probe, model, adam(model), loss, *blobs(), steps=4)
 
 
@@ -348,7 +401,8 @@ def linear_layers_that_are_too_large(probe):
     fit(probe, model, adam(model), lambda z, y: (z * y).sum(), torch.randn(64, 32), torch.randn(64, 32), steps=2)
 
 
-# --- healthy --------------------------------------------------------------------------------------------------------------
+# --- healthy
+# --------------------------------------------------------------------------------------------------------------
 
 
 @healthy
@@ -507,7 +561,10 @@ def yes_or_no(probe):
 def quantiles(probe):
     model = mlp(4, 32, 3)
     x, levels = torch.randn(256, 4), torch.tensor([0.1, 0.5, 0.9])
-    loss = lambda q, y: torch.maximum(levels * (y - q), (levels - 1) * (y - q)).mean()
+
+    def loss(q, y):
+        return torch.maximum(levels * (y - q), (levels - 1) * (y - q)).mean()
+
     fit(probe, model, adam(model, 1e-2), loss, x, 2 * x[:, :1] + torch.randn(256, 1))
 
 
@@ -530,7 +587,10 @@ def a_clipped_transformer(probe):
             return self.head(self.body(self.embed(x))).transpose(1, 2)
 
     model, x = Net(), torch.randint(20, (128, 8))
-    clip = lambda: nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+
+    def clip():
+        return nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+
     fit(probe, model, adam(model, 1e-3), F.cross_entropy, x, x.roll(1, 1), between=clip)
 
 
@@ -567,7 +627,9 @@ def a_critic_with_clipped_weights(probe):
             for p in model.parameters():
                 p.clamp_(-0.05, 0.05)
 
-    loss = lambda s, y: ((1 - 2 * y) * s[:, 0]).mean()
+    def loss(s, y):
+        return ((1 - 2 * y) * s[:, 0]).mean()
+
     fit(probe, model, torch.optim.RMSprop(model.parameters(), 1e-3), loss, x, y, between=clip, steps=100)
 
 

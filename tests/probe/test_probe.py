@@ -951,7 +951,9 @@ class TestLoss:
                 optimizer.step()
         assert torch.autograd.backward is before
         own = probe.record.step_rows
-        assert [row["loss"] for row in own] == pytest.approx([a + b for a, b in zip(losses[::2], losses[1::2], strict=True)])
+        assert [row["loss"] for row in own] == pytest.approx(
+            [a + b for a, b in zip(losses[::2], losses[1::2], strict=True)]
+        )
         assert (own[0]["lr"], own[0]["weight_decay"], own[0]["beta1"]) == (0.01, 0.1, 0.9)
 
     def test_it_can_be_told(self):

@@ -13,7 +13,8 @@ from vgdocs.probe.record import GradientRecord, Row
 MOSTLY = 0.5  # share of the steps that a scaler may skip
 FEW = 8  # steps, the fewest from which something is said of what the loss does
 LATEST = 3  # full steps whose median is how things stand at the end
-# A loss that is above this share of where it began, or of what guessing would give, has not been learned from. The healthy
+# A loss that is above this share of where it began, or of what guessing would give, has not been learned from. The
+# healthy
 # networks of the tests are below 0.9 after sixty steps, those of shuffled labels at 0.97 after 150.
 STUCK = 0.93
 FROM_ZERO = 0.01  # fan-in x variance of weights that were started at 0; PyTorch's default is 0.33
@@ -90,17 +91,20 @@ class Evidence:
 
     def since(self, name: str, quantity: str, above: float) -> int:
         """The first step at which a quantity exceeds a threshold."""
-        return next((row["step"] for row in self._of[name] if (row[quantity] or 0) > above), self.numbers[0])
+        found: int = next((row["step"] for row in self._of[name] if (row[quantity] or 0) > above), self.numbers[0])
+        return found
 
     def when(self, holds: Callable[[dict[str, float]], bool]) -> tuple[int, dict[str, float] | None]:
-        """Since which step something holds of the trunk's gradients, at the first full step, at the last few or at most.
+        """Since which step something holds of the trunk's gradients: at most full steps, at the first or at the last few.
 
         With the gradients, by layer, of which it holds: the medians over all steps if it does of them.
         """
         by_step = self._gradients
         full = list(by_step)
         groups = [full[:1], full[-LATEST:]] if len(full) > 1 else []
-        for steps, gradient in [(full, self.gradient)] + [(some, _medians([by_step[n] for n in some])) for some in groups]:
+        for steps, gradient in [(full, self.gradient)] + [
+            (some, _medians([by_step[n] for n in some])) for some in groups
+        ]:
             if gradient and holds(gradient):
                 return next((n for n in steps if holds(by_step[n])), steps[0] if steps else self.numbers[0]), gradient
         return self.numbers[0], None
@@ -184,7 +188,8 @@ class Evidence:
         several = f"{len(names)} of layers" if set(between) - set(names) else "layers"
         return f'{several} {numbers[0]}-{numbers[-1]} ("{names[0]}" to "{names[-1]}")'
 
-    # --- the graph of the loss -----------------------------------------------------------------------------------------
+    # --- the graph of the loss
+    # -----------------------------------------------------------------------------------------
 
     @cached_property
     def graph(self) -> Graph | None:
@@ -208,7 +213,8 @@ class Evidence:
         ]
         return [numbers[0] for numbers in found if numbers]
 
-    # --- the loss ------------------------------------------------------------------------------------------------------
+    # --- the loss
+    # ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def losses(self) -> list[float]:
@@ -281,7 +287,19 @@ class Evidence:
 
 
 LINEAR = {
-    *("Addmm", "Mm", "T", "View", "UnsafeView", "Reshape", "Transpose", "Permute", "Convolution", "Squeeze", "Unsqueeze"),
+    *(
+        "Addmm",
+        "Mm",
+        "T",
+        "View",
+        "UnsafeView",
+        "Reshape",
+        "Transpose",
+        "Permute",
+        "Convolution",
+        "Squeeze",
+        "Unsqueeze",
+    ),
     *("Mean", "Sum", "Add", "AvgPool2D", "AdaptiveAvgPool2D", "Slice", "Select", "Expand", "Clone", "NativeBatchNorm"),
     *("CudnnBatchNorm", "NativeDropout", "Cat", "ReshapeAlias", "MkldnnConvolution", "AsStrided", "Alias", "Index"),
     *("AvgPool3D", "UnsafeSplit", "Split"),

@@ -187,7 +187,12 @@ def _facts(name: str, node: Any) -> dict[str, Any]:
         if name in ("Softmax", "LogSoftmax"):
             shape, dim = node._saved_result.shape, int(node._saved_dim)
             dim = (dim - (1 << 64) if dim >= 1 << 63 else dim) % len(shape)
-            return {"dim": dim, "size": shape[dim], "rank": len(shape), "square": len(shape) == 2 and shape[0] == shape[1]}
+            return {
+                "dim": dim,
+                "size": shape[dim],
+                "rank": len(shape),
+                "square": len(shape) == 2 and shape[0] == shape[1],
+            }
         if name in LOSSES:
             return {"mean": node._saved_reduction == 1}
         if name == "NativeDropout":

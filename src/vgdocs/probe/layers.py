@@ -205,7 +205,8 @@ def is_there(values: Tensor) -> bool:
 def looks_drawn(weight: Tensor, rounds: int = 12) -> Tensor:
     """A matrix's largest singular value over the largest that independent random entries of its size would have.
 
-    That is sigma (sqrt(m) + sqrt(n)) for an m x n matrix with entries of mean square sigma squared (Marchenko and Pastur
+    That is sigma (sqrt(m) + sqrt(n)) for an m x n matrix with entries of mean square sigma squared (Marchenko and
+    Pastur
     1967). Training adds directions beyond it (Martin and Mahoney 2021). By power iteration.
     """
     matrix = weight.detach().flatten(1).float()
@@ -215,12 +216,16 @@ def looks_drawn(weight: Tensor, rounds: int = 12) -> Tensor:
         u = matrix @ (v / v.norm())
         v = matrix.mT @ (u / u.norm())
     edge = matrix.norm() * (m**0.5 + n**0.5) / (m * n) ** 0.5
-    return v.norm() / edge
+    ratio: Tensor = v.norm() / edge
+    return ratio
 
 
 @torch.no_grad()
 def keeping_gate(module: nn.LSTM | nn.GRU) -> Tensor:
     """Where the gate that keeps the state stands by its biases: an LSTM's forget gate, a GRU's update gate."""
-    biases = local(module.bias_ih_l0) + local(module.bias_hh_l0)
+    one, other = module._parameters["bias_ih_l0"], module._parameters["bias_hh_l0"]
+    assert one is not None
+    assert other is not None
+    biases = local(one) + local(other)
     gate: Tensor = biases.unflatten(0, (-1, module.hidden_size))[1].sigmoid().mean()
     return gate

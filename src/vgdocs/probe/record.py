@@ -126,7 +126,7 @@ class Step:
 
 
 def thinned(steps: list[Step]) -> list[Step]:
-    """Fewer steps: the first and the last stay, and of the others every second and those where the loss changed most."""
+    """Fewer steps: the first and the last, every second of the others, and those where the loss changed most."""
     middle = steps[EARLY:-LATE]
     losses = [step.values().get(("loss", 0), [math.nan])[0] for step in steps[EARLY - 1 : -LATE]]
     change = [abs(b - a) if math.isfinite(b - a) else math.inf for a, b in itertools.pairwise(losses)]
@@ -163,7 +163,8 @@ class GradientRecord:
     `step_rows` holds one dictionary per step: `step`, `loss` (of all backward passes of the step together), `skipped`,
     and, if there is an optimizer, `lr`, `weight_decay`, `momentum`, `beta1` and `eps`, the largest of its groups'. At
     full steps also `handed`, the norm of all gradients when the optimizer got them over that after the backward pass
-    (less than 1: clipped), and `left`, the norm of the gradients that the step left for the next one to be added to over
+    (less than 1: clipped), and `left`, the norm of the gradients that the step left for the next one to be added to
+    over
     that of its own.
 
     `notes` says in words what could not be seen. `operations` counts what the autograd graph of the model's first
@@ -194,7 +195,8 @@ class GradientRecord:
         self.gaps = list(gaps)
         order = tuple(_forward_order(layers, steps))
         self.layers = [layers[i] for i in order]
-        # by layer: the share of its parameters that the optimizer holds, and, of weights that stay, how random they look
+        # by layer: the share of its parameters that the optimizer holds, and, of weights that stay, how random they
+        # look
         self.held = {
             layer.name: sum(p in held for p in layer.parameters) / len(layer.parameters)
             for layer in layers
@@ -213,7 +215,7 @@ class GradientRecord:
             self.time_rows += time_rows
             self.step_rows.append(own)
             values = step.values()
-            self.statistics[step.number] = {key[1:]: numbers for key, numbers in values.items() if key[0] == "graph"}  # type: ignore[misc]
+            self.statistics[step.number] = {key[1:]: numbers for key, numbers in values.items() if key[0] == "graph"}
             self.inputs[step.number] = {layers[k[1]].name: v for k, v in values.items() if k[0] == "input"}
             if step.graph is not None:
                 self.graphs[step.number] = step.graph

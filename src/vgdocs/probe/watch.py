@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -26,7 +26,6 @@ from vgdocs.probe.layers import (
     find_layers,
     has_units_second,
     is_there,
-    keeping_gate,
     local,
     looks_drawn,
     operations,
@@ -176,7 +175,9 @@ class Probe:
             keep(self._optimizer.register_step_post_hook(_Hook(self, lambda *_: self._close())))
             if self._scaler is not None:
                 self._watch_skipped_steps(self._scaler)
-        self._undo.append(LISTENER.add(partial(self._guard, self._backward_begins), partial(self._guard, self._look_ends)))
+        self._undo.append(
+            LISTENER.add(partial(self._guard, self._backward_begins), partial(self._guard, self._look_ends))
+        )
         self._guard(self._look_at_what_stays)
 
     def _detach(self) -> None:
@@ -191,10 +192,8 @@ class Probe:
             what = f"{method.__name__.strip('_<>')}: {type(error).__name__}: {error}"
             if what not in self._failed and len(self._failed) < FAILURES:
                 self._failed.add(what)
-                try:
+                with suppress(RuntimeWarning):  # where warnings are errors
                     warnings.warn(f"the probe left a gap in its record ({what})", RuntimeWarning, stacklevel=2)
-                except RuntimeWarning:  # where warnings are errors
-                    pass
             return None
 
     @torch.no_grad()

@@ -13,7 +13,10 @@ PAGE = "problem/not-this.md"
 
 def not_connected(e: Evidence) -> Finding | None:
     """Parameters that are to be trained and get no gradient."""
-    remedy = "look for detach(), no_grad(), .item(), .data, argmax or a new tensor between them and the loss, and whether they are used at all"
+    remedy = (
+        "look for detach(), no_grad(), .item(), .data, argmax or a new tensor between them and the loss, and "
+        "whether they are used at all"
+    )
     if any(row["cut_off"] for row in e.step_rows):
         evidence = "the loss that backward() was called on depends on none of the model's parameters."
         return Finding("no gradient", "not connected", (), evidence, remedy, PAGE)
@@ -53,5 +56,14 @@ def no_activations(e: Evidence) -> Finding | None:
         linear = operation.name in LINEAR | MOVES or (operation.name in SCALES and len(operation.below) < 2)
         if not linear:
             return None
-    evidence = f"between {e.span(weights)} there are only products and sums: together they can't do more than one layer."
-    return Finding("not learning", "no activations", tuple(weights), evidence, "an activation such as ReLU after each layer but the last", "causes/activations.md")
+    evidence = (
+        f"between {e.span(weights)} there are only products and sums: together they can't do more than one layer."
+    )
+    return Finding(
+        "not learning",
+        "no activations",
+        tuple(weights),
+        evidence,
+        "an activation such as ReLU after each layer but the last",
+        "causes/activations.md",
+    )

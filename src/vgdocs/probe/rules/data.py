@@ -11,7 +11,8 @@ from vgdocs.probe.finding import Finding
 # PyTorch's weights the first pre-activations are 0.6 times as large, and tanh is flat from 2.2 on.
 LARGE, SMALL = 30.0, 1e-3
 UNEVEN = 1e3  # root mean square of the largest feature over the median one
-# Root mean square of a regression's targets. A network as it is drawn answers with about 0.1 to 1, and Adam at 0.001 moves
+# Root mean square of a regression's targets. A network as it is drawn answers with about 0.1 to 1, and Adam at 0.001
+# moves
 # the answer of 64 units by 0.06 a step at most.
 LARGE_TARGETS, SMALL_TARGETS = 100.0, 1e-3
 LONG = 100  # steps from which on a loss that doesn't fall says something
@@ -37,7 +38,9 @@ def nan_in_the_data(e: Evidence) -> Finding | None:
         for (i, what), (value, *_) in found.items():
             if number in e.kept and what == "rms" and value != value and found[i, "output"][0] == found[i, "output"][0]:
                 evidence = f"the targets have nan at step {number}, and the outputs don't."
-                return Finding("non-finite", "nan in the targets", (), evidence, "fill or leave out missing targets", PAGE, number)
+                return Finding(
+                    "non-finite", "nan in the targets", (), evidence, "fill or leave out missing targets", PAGE, number
+                )
     return None
 
 
@@ -51,8 +54,13 @@ def inputs_not_scaled(e: Evidence) -> Finding | None:
             if not (rms > LARGE or rms < SMALL or uneven):
                 continue
             evidence = f"{e.span([name])} is fed data whose root mean square is {rms:.2g}"
-            evidence += f"; that of the largest feature is {largest:.2g}, of the median one {median:.2g}." if uneven else "."
-            remedy = "standardise each feature (subtract its mean, divide by its standard deviation), or normalise the first layer's inputs"
+            evidence += (
+                f"; that of the largest feature is {largest:.2g}, of the median one {median:.2g}." if uneven else "."
+            )
+            remedy = (
+                "standardise each feature (subtract its mean, divide by its standard deviation), or normalise "
+                "the first layer's inputs"
+            )
             return Finding("data", "inputs not scaled", (name,), evidence, remedy, PAGE, number)
     return None
 
@@ -67,7 +75,9 @@ def targets_not_scaled(e: Evidence) -> Finding | None:
             continue
         target, answer = rms[0], output[0]
         if target > LARGE_TARGETS or 0 < target < min(SMALL_TARGETS, 0.1 * answer):
-            evidence = f"the targets have a root mean square of {target:.2g}; the network began by answering {answer:.2g}."
+            evidence = (
+                f"the targets have a root mean square of {target:.2g}; the network began by answering {answer:.2g}."
+            )
             remedy = "standardise the targets, and turn the answers back when they are used"
             return Finding("data", "targets not scaled", (), evidence, remedy, PAGE)
     return None
@@ -83,12 +93,15 @@ def labels_do_not_depend(e: Evidence) -> Finding | None:
     if not full or statistics.median(ways) * e.steps / full < TRAVELLED:
         return None
     evidence = (
-        f"after {e.steps} steps, in which the weights moved by {statistics.median(ways) * e.steps / full:.2g} times their norm "
-        f"step by step, the loss is {last:.3g}; an answer that ignores the inputs gets {e.guess:.3g}. It looks as if the labels "
+        f"after {e.steps} steps, in which the weights moved by "
+        f"{statistics.median(ways) * e.steps / full:.2g} times their norm "
+        f"step by step, the loss is {last:.3g}; an answer that ignores the inputs gets {e.guess:.3g}. It "
+        "looks as if the labels "
         "had nothing to do with the inputs. It can be a task that is only hard."
     )
     remedy = (
-        "look at ten examples with their labels as the network gets them; fit ten by heart: if that works and validation "
+        "look at ten examples with their labels as the network gets them; fit ten by heart: if that works "
+        "and validation "
         "doesn't, it is the labels"
     )
     return Finding("not learning", "labels do not depend on the inputs", (), evidence, remedy, PAGE, e.numbers[-1])

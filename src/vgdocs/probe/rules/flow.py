@@ -18,7 +18,8 @@ MANY = 3  # layers with weights, the fewest that make a profile
 TOLERANCE = 1.3  # factor on fan-in x variance that random matrices of a few units are off by
 
 # The largest fan-in x variance at which the gradient doesn't grow in a plain stack. For ReLU He et al. 2015, equation
-# 14; GELU and SiLU have no critical scale (theory.critical_sigma_w2 says why), and are initialised like ReLU. Without an
+# 14; GELU and SiLU have no critical scale (theory.critical_sigma_w2 says why), and are initialised like ReLU.
+# Without an
 # activation a matrix keeps lengths, in the mean, where that is 1.
 CRITICAL = {"gelu": 2.0, "silu": 2.0, "linear": 1.0}
 BOUNDED = {"sigmoid": 0.25}  # activations whose slope never exceeds this: no usual scale of the weights makes up for it
@@ -120,9 +121,7 @@ def exploding(e: Evidence) -> Finding | None:
     return found("unknown", because, remedy, "causes/explosion.md")
 
 
-def _ends(
-    e: Evidence, gradient: dict[str, float], kindest: Callable[[Sequence[float]], float]
-) -> tuple[float, float]:
+def _ends(e: Evidence, gradient: dict[str, float], kindest: Callable[[Sequence[float]], float]) -> tuple[float, float]:
     """The gradient at both ends of the trunk, over a few layers each, so that one odd layer isn't taken for a trend."""
     norms = [gradient[name] for name in e.trunk]
     few = max(1, min(4, len(norms) // 4))

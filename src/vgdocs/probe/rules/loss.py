@@ -31,7 +31,10 @@ def softmax_over_one_unit(e: Evidence) -> Finding | None:
                 "the softmax before the loss runs over a dimension of length 1: it is 1 whatever the network says, and "
                 "its derivative is 0."
             )
-            remedy = "one unit with a sigmoid (binary_cross_entropy_with_logits), or a unit for each class; in a regression neither"
+            remedy = (
+                "one unit with a sigmoid (binary_cross_entropy_with_logits), or a unit for each class; in a "
+                "regression neither"
+            )
             return _found("softmax over one unit", evidence, remedy)
     return None
 
@@ -42,7 +45,8 @@ def wrong_dimension(e: Evidence) -> Finding | None:
         operation = e.operation(i)
         if operation.dim == 0 and operation.rank > 1 and operation.size > 1 and not operation.square:
             evidence = (
-                f"the softmax before the loss runs over the first of {operation.rank} dimensions ({operation.size} long), "
+                f"the softmax before the loss runs over the first of {operation.rank} dimensions "
+                f"({operation.size} long), "
                 "which is the batch: the examples compete with each other, and not the classes."
             )
             return _found("wrong dimension", evidence, "dim=-1, or the dimension that the classes are in")
@@ -50,7 +54,8 @@ def wrong_dimension(e: Evidence) -> Finding | None:
         total = e.statistic(i, "total")
         if total and min(total) > FITS and e.graph and e.graph.under(i)[0].name == "LogSoftmax":
             evidence = (
-                f"the probabilities that nll_loss is told don't sum to 1 over its classes (the logarithm of the sum is off "
+                "the probabilities that nll_loss is told don't sum to 1 over its classes (the logarithm "
+                "of the sum is off "
                 f"by {total[0]:.2g}), though a log_softmax made them: it runs over another dimension."
             )
             return _found("wrong dimension", evidence, "give log_softmax the dimension that the classes are in")
@@ -65,7 +70,8 @@ def twice(e: Evidence) -> Finding | None:
         below, j, _ = e.graph.under(i)
         if below.name == "Softmax" and j in e.graph.head and _is_narrow(e, i, 1.0):
             evidence = (
-                "a softmax is applied to what a softmax has made: the class scores then differ by 1 at most, and the loss "
+                "a softmax is applied to what a softmax has made: the class scores then differ by 1 at "
+                "most, and the loss "
                 f"can't fall below {_floor(e.operation(i).size, 1.0):.2f} however sure the network is."
             )
             return _found("softmax twice", evidence, "drop the network's own softmax: cross_entropy takes raw scores")
@@ -73,7 +79,8 @@ def twice(e: Evidence) -> Finding | None:
         below, j, scaled = e.graph.under(i)
         if below.name == "Sigmoid" and j in e.graph.head and not scaled:
             evidence = (
-                "a sigmoid is applied to what a sigmoid has made: the probability then lies between 0.5 and 0.73, and the "
+                "a sigmoid is applied to what a sigmoid has made: the probability then lies between 0.5 "
+                "and 0.73, and the "
                 f"loss of an example can't fall below {-math.log(0.7311):.2f}, or {math.log(2):.2f}."
             )
             remedy = "drop the network's own sigmoid: a loss with logits takes raw scores"
@@ -92,7 +99,8 @@ def misfit(e: Evidence) -> Finding | None:
         if below.name != "LogSoftmax" and total and min(total) > FITS:
             given = "probabilities" if below.name == "Softmax" else "numbers"
             evidence = (
-                f"nll_loss expects log-probabilities and gets {given} whose exponentials don't sum to 1 (the logarithm of "
+                f"nll_loss expects log-probabilities and gets {given} whose exponentials don't sum to 1 "
+                "(the logarithm of "
                 f"the sum is off by {total[0]:.2g}): it only grows the right score, or falls without end."
             )
             return _found(cause, evidence, "cross_entropy, or log_softmax before nll_loss")
@@ -100,7 +108,10 @@ def misfit(e: Evidence) -> Finding | None:
         below, j, _ = e.graph.under(i)
         if below.name in ("Sigmoid", "Hardsigmoid") and j in e.graph.head and _is_narrow(e, i, 1.0):
             floor = _floor(e.operation(i).size, 1.0)
-            evidence = f"cross_entropy gets the outputs of a sigmoid: they differ by 1 at most, and the loss can't fall below {floor:.2f}."
+            evidence = (
+                "cross_entropy gets the outputs of a sigmoid: they differ by 1 at most, and the loss can't "
+                f"fall below {floor:.2f}."
+            )
             return _found(cause, evidence, "drop the sigmoid, or, if several classes can be true, use a binary loss")
     for i in e.graph.named("BinaryCrossEntropyWithLogits"):
         below, j, scaled = e.graph.under(i)
@@ -110,12 +121,20 @@ def misfit(e: Evidence) -> Finding | None:
     for i in e.graph.named("BinaryCrossEntropyWithLogits", "BinaryCrossEntropy"):
         outside = e.statistic(i, "outside")
         if outside and max(outside) > OUTSIDE:
-            evidence = f"{max(outside):.0%} of the targets of a binary cross-entropy lie outside 0 to 1: the loss has no lower bound."
-            return _found(cause, evidence, "targets of 0 and 1; cross_entropy for class numbers; a squared error for quantities")
+            evidence = (
+                f"{max(outside):.0%} of the targets of a binary cross-entropy lie outside 0 to 1: the loss has "
+                "no lower bound."
+            )
+            return _found(
+                cause, evidence, "targets of 0 and 1; cross_entropy for class numbers; a squared error for quantities"
+            )
         below, _, _ = e.graph.under(i)
         share = e.statistic(i, "target")
         if below.name == "Softmax" and share and not 0.8 <= share[0] * below.size <= 1.2:
-            evidence = f"the outputs of a softmax sum to 1, and the targets to {share[0] * below.size:.2g}: several are true, or none."
+            evidence = (
+                f"the outputs of a softmax sum to 1, and the targets to {share[0] * below.size:.2g}: several "
+                "are true, or none."
+            )
             return _found(cause, evidence, "a sigmoid for each unit (binary_cross_entropy_with_logits)")
         if e.operation(i).name == "BinaryCrossEntropy" and (below.owns or below.name == "Addmm"):
             evidence = "binary_cross_entropy expects probabilities and gets the raw outputs of a layer, cut at 0 and 1."
@@ -132,11 +151,18 @@ def output_range(e: Evidence) -> Finding | None:
         if j not in e.graph.head or scaled or below.name not in ("Relu", "Tanh", "Hardtanh"):
             continue
         if below.name == "Relu":
-            evidence = "the class scores have passed a ReLU: a score that is 0 gets no gradient, and no score can be below 0."
-            return _found("output range", evidence, "no activation between the last layer and cross_entropy", "solutions/relu.md")
+            evidence = (
+                "the class scores have passed a ReLU: a score that is 0 gets no gradient, and no score can be below 0."
+            )
+            return _found(
+                "output range", evidence, "no activation between the last layer and cross_entropy", "solutions/relu.md"
+            )
         if _is_narrow(e, i, 2.0):
             floor = _floor(e.operation(i).size, 2.0)
-            evidence = f"the class scores have passed a tanh: they differ by 2 at most, and the loss can't fall below {floor:.2f}."
+            evidence = (
+                "the class scores have passed a tanh: they differ by 2 at most, and the loss can't fall below "
+                f"{floor:.2f}."
+            )
             return _found("output range", evidence, "no activation between the last layer and cross_entropy")
     for i in e.graph.named(*RESIDUALS):
         outside = e.statistic(i, "outside")
@@ -159,7 +185,8 @@ def saturated_output(e: Evidence) -> Finding | None:
             name = e.graph.under(i)[0].name.lower() if e.graph else ""
             evidence = (
                 f"{wrong[-1]:.0%} of the outputs are off by more than half of what the {name} can say, and "
-                f"{flat[-1] / wrong[-1]:.0%} of these are where it is flat: the squared error's gradient is next to nothing there."
+                f"{flat[-1] / wrong[-1]:.0%} of these are where it is flat: the squared error's gradient "
+                "is next to nothing there."
             )
             remedy = "a cross-entropy, whose gradient doesn't vanish there; smaller last weights and biases"
             return Finding("saturation", "saturation", (), evidence, remedy, "causes/activations.md")
@@ -184,8 +211,10 @@ def saturating_gan(e: Evidence) -> Finding | None:
         flat, average = e.statistic(j, "flat"), e.statistic(j, "average")
         if e.operation(j).name == "Sigmoid" and flat and flat[-1] > 0.9 and average[-1] < 0.5:
             return found
-    below_zero = [i for i in e.graph.named("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits") if e.statistic(i, "target")]
-    if below_zero and -0.02 < last and e.is_stuck is None and max(e.statistic(below_zero[0], "target")) == 0:
+    below_zero = [
+        i for i in e.graph.named("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits") if e.statistic(i, "target")
+    ]
+    if below_zero and last > -0.02 and e.is_stuck is None and max(e.statistic(below_zero[0], "target")) == 0:
         return found
     return None
 
@@ -203,11 +232,13 @@ def no_lower_bound(e: Evidence) -> Finding | None:
     if not (plain and last < -FELL * first and drops[1] > drops[0]):
         return None
     evidence = (
-        f"the loss is linear in the outputs, has fallen from {e.losses[0]:.2g} to {last:.2g}, and falls faster and faster: "
+        f"the loss is linear in the outputs, has fallen from {e.losses[0]:.2g} to {last:.2g}, and falls "
+        "faster and faster: "
         "larger outputs always make it smaller."
     )
     remedy = (
-        "a loss with a minimum (hinge, logistic, squared); log_softmax before nll_loss; for a critic clipped weights or "
+        "a loss with a minimum (hinge, logistic, squared); log_softmax before nll_loss; for a critic "
+        "clipped weights or "
         "a penalty on its gradient"
     )
     return _found("loss without a lower bound", evidence, remedy, since=e.numbers[0])

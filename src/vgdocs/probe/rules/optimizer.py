@@ -30,7 +30,10 @@ def not_in_the_optimizer(e: Evidence) -> Finding | None:
         if e.record.held.get(name) == 0 and e.is_still(name) and e.record.drawn.get(name, RANDOM) < RANDOM
     ]
     if weights:
-        evidence = f"the optimizer holds no parameter of {e.span(weights)}, and nothing else moves them; their weights look as drawn."
+        evidence = (
+            f"the optimizer holds no parameter of {e.span(weights)}, and nothing else moves them; their "
+            "weights look as drawn."
+        )
         remedy = (
             "build the optimizer after the last change of the model, from model.parameters(); if they are to stay, "
             "requires_grad_(False) saves their gradients"
@@ -52,10 +55,13 @@ def not_registered(e: Evidence) -> Finding | None:
     if not still or (drawn and max(drawn) > RANDOM):  # a trained network may judge another one
         return None
     evidence = (
-        f"the loss depends on {len(still)} parameters that model.parameters() doesn't list and the optimizer doesn't hold; they "
+        f"the loss depends on {len(still)} parameters that model.parameters() doesn't list and the "
+        "optimizer doesn't hold; they "
         f"haven't moved. Their shapes: {', '.join(str(shape) for shape in still[:4])}."
     )
-    remedy = "keep modules in an nn.ModuleList or nn.ModuleDict, not in a plain list or dict; or give them to the optimizer"
+    remedy = (
+        "keep modules in an nn.ModuleList or nn.ModuleDict, not in a plain list or dict; or give them to the optimizer"
+    )
     return Finding("no update", "not in the optimizer", (), evidence, remedy, PAGE)
 
 
@@ -66,7 +72,8 @@ def frozen(e: Evidence) -> Finding | None:
     if e.steps < FEW or len(still) * 2 <= len(weights):
         return None
     evidence = (
-        f"{len(still)} of {len(weights)} layers with weights are frozen (requires_grad is False), and their weights are what an "
+        f"{len(still)} of {len(weights)} layers with weights are frozen (requires_grad is False), and "
+        "their weights are what an "
         "initialisation draws: no singular value stands out. What they compute was never learned."
     )
     remedy = "requires_grad_(True) for what is to learn; if a trained network was to be loaded, look whether it was"
@@ -80,10 +87,13 @@ def gradients_accumulate(e: Evidence) -> Finding | None:
     if len(kept) < 2 or len(kept) < 0.9 * len(left):
         return None
     evidence = (
-        f"after the optimizer's step the gradients were still there when the next backward pass began, at all {len(kept)} steps "
+        "after the optimizer's step the gradients were still there when the next backward pass began, at "
+        f"all {len(kept)} steps "
         f"looked at ({kept[0][1]:.0%} of their norm at the first): each step adds to all that came before."
     )
-    return Finding("large updates", "gradients accumulate", (), evidence, "optimizer.zero_grad() before each backward pass", PAGE)
+    return Finding(
+        "large updates", "gradients accumulate", (), evidence, "optimizer.zero_grad() before each backward pass", PAGE
+    )
 
 
 def cleared_too_late(e: Evidence) -> Finding | None:
@@ -92,7 +102,10 @@ def cleared_too_late(e: Evidence) -> Finding | None:
     gone = [number for number, share in handed if share == 0]
     if not gone or len(gone) < len(handed):
         return None
-    evidence = "a backward pass gave gradients, and when the optimizer stepped they were gone or zero, at every step looked at."
+    evidence = (
+        "a backward pass gave gradients, and when the optimizer stepped they were gone or zero, at every step "
+        "looked at."
+    )
     remedy = "zero_grad() before the backward pass, or after the step, and not between the two"
     return Finding("no update", "gradients cleared too late", (), evidence, remedy, PAGE)
 
@@ -104,7 +117,8 @@ def clipped_away(e: Evidence) -> Finding | None:
     if not handed or statistics.median(handed) > CLIPPED or not small:
         return None
     evidence = (
-        f"between the backward pass and the optimizer's step the gradients' norm falls to {statistics.median(handed):.0e} of what it "
+        "between the backward pass and the optimizer's step the gradients' norm falls to "
+        f"{statistics.median(handed):.0e} of what it "
         f"was, and a step changes the weights by {statistics.median(e.updates):.0e} of their norm."
     )
     remedy = "clip at a norm that only the largest gradients exceed, such as 1; or a larger learning rate"
@@ -120,7 +134,11 @@ def weight_decay(e: Evidence) -> Finding | None:
     for name in e.trained:
         norms, updates = e.values(name, "weight"), e.values(name, "update_ratio")
         gradient = e.values(name, "weight_gradient")
-        if not (norms and updates and gradient) or norms[-1] > SHRUNK * norms[0] or name not in e.family("weights", "recurrent"):
+        if (
+            not (norms and updates and gradient)
+            or norms[-1] > SHRUNK * norms[0]
+            or name not in e.family("weights", "recurrent")
+        ):
             continue
         momentum = (e.setting("momentum") or [0.0])[0]
         by_decay = max(lr) * max(decay) / (1 - min(momentum, 0.999)) / max(updates[0], 1e-30)
@@ -129,12 +147,21 @@ def weight_decay(e: Evidence) -> Finding | None:
     if not shrunk or 2 * len(shrunk) < len(e.trunk) or e.is_stuck is False:
         return None
     evidence = (
-        f"the weights of {len(shrunk)} layers have shrunk to {statistics.median(s for _, s in shrunk):.0e} of what they were: a "
-        f"decay of {max(decay):g} at a learning rate of {max(lr):g} takes {max(lr) * max(decay):.1%} of them at each step, more "
+        f"the weights of {len(shrunk)} layers have shrunk to {statistics.median(s for _, s in shrunk):.0e} "
+        "of what they were: a "
+        f"decay of {max(decay):g} at a learning rate of {max(lr):g} takes {max(lr) * max(decay):.1%} of "
+        "them at each step, more "
         "than the gradient gives."
     )
     names = tuple(name for name, _ in shrunk)
-    return Finding("shrinking weights", "weight decay", names, evidence, "a weight decay of 0.01 to 0.1 for AdamW, 1e-4 for SGD", PAGE)
+    return Finding(
+        "shrinking weights",
+        "weight decay",
+        names,
+        evidence,
+        "a weight decay of 0.01 to 0.1 for AdamW, 1e-4 for SGD",
+        PAGE,
+    )
 
 
 def learning_rate_too_small(e: Evidence) -> Finding | None:
@@ -150,9 +177,22 @@ def learning_rate_too_small(e: Evidence) -> Finding | None:
     falls = e.is_stuck is False and not decayed
     if rising or settled or falls or 2 * len(small) < len(e.updates):
         return None
-    evidence = f"a step changes the weights by {statistics.median(small):.0e} of their norm, at {len(small)} of {len(e.updates)} steps looked at"
-    evidence += f"; the learning rate went from {lr[0]:.0e} to {lr[-1]:.0e}." if decayed else f"; the learning rate is {lr[0]:.0e}." if lr else "."
-    remedy = "a slower decay" if decayed else "multiply the learning rate by ten until the loss moves; a thousandth of the weights per step is usual"
+    evidence = (
+        f"a step changes the weights by {statistics.median(small):.0e} of their norm, at {len(small)} of "
+        f"{len(e.updates)} steps looked at"
+    )
+    evidence += (
+        f"; the learning rate went from {lr[0]:.0e} to {lr[-1]:.0e}."
+        if decayed
+        else f"; the learning rate is {lr[0]:.0e}."
+        if lr
+        else "."
+    )
+    remedy = (
+        "a slower decay"
+        if decayed
+        else "multiply the learning rate by ten until the loss moves; a thousandth of the weights per step is usual"
+    )
     return Finding("no update", "learning rate too small", (), evidence, remedy, PAGE, e.numbers[0])
 
 
@@ -171,18 +211,34 @@ def learning_rate_too_large(e: Evidence) -> Finding | None:
         large = {}  # it learns all the same
     if not (large or thrown is not None or bold):
         return None
-    since = min([e.since(name, "update_ratio", LARGE_UPDATE) for name in large] + ([] if thrown is None else [thrown]), default=0)
+    since = min(
+        [e.since(name, "update_ratio", LARGE_UPDATE) for name in large] + ([] if thrown is None else [thrown]),
+        default=0,
+    )
     parts = []
     if large:
-        parts.append(f"one step changes {e.span(list(large))} by up to {max(large.values()):.2g} of the norm of its parameters")
+        parts.append(
+            f"one step changes {e.span(list(large))} by up to {max(large.values()):.2g} of the norm of its parameters"
+        )
     elif bold:
-        parts.append(f"the first steps change the weights by up to {max(e.updates[:3]):.2g} of their norm, and the loss doesn't fall")
+        parts.append(
+            f"the first steps change the weights by up to {max(e.updates[:3]):.2g} of their norm, and the "
+            "loss doesn't fall"
+        )
     if thrown is not None:
         parts.append(f"the loss rose from {e.losses[0]:.3g} to {max(e.losses):.3g}, beginning at step {thrown}")
     if lr := e.setting("lr"):
         parts.append(f"the learning rate is {max(lr):g}")
     remedy = "a tenth of the learning rate, warm-up, or clipping the gradient's norm; a loss that is a mean, not a sum"
-    return Finding("large updates", "learning rate too large", tuple(large), "; ".join(parts) + ".", remedy, "solutions/clipping.md", since)
+    return Finding(
+        "large updates",
+        "learning rate too large",
+        tuple(large),
+        "; ".join(parts) + ".",
+        remedy,
+        "solutions/clipping.md",
+        since,
+    )
 
 
 def _is_thrown_off(e: Evidence, loss: float | None) -> bool:
@@ -191,7 +247,7 @@ def _is_thrown_off(e: Evidence, loss: float | None) -> bool:
 
 
 def post_norm(e: Evidence) -> Finding | None:
-    """Normalisations after the sum with the skip, and the full learning rate from the first step on (Xiong et al. 2020)."""
+    """Normalisations after the sum with the skip, at the full learning rate from the first step on (Xiong et al. 2020)."""
     if e.graph is None or not e.is_stuck or e.steps < FEW:
         return None
     lr = e.setting("lr")
@@ -204,7 +260,8 @@ def post_norm(e: Evidence) -> Finding | None:
     if count < POST_NORMS or not lr or lr[0] < 0.9 * max(lr):
         return None
     evidence = (
-        f"{count} skips begin at the output of a layer normalisation: the network normalises after each sum, and its learning rate "
+        f"{count} skips begin at the output of a layer normalisation: the network normalises after each "
+        "sum, and its learning rate "
         f"of {lr[0]:g} is there from the first step on. The loss doesn't fall."
     )
     remedy = "warm-up over some thousand steps, or normalise before each branch (norm_first=True)"

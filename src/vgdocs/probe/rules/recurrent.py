@@ -11,7 +11,9 @@ from vgdocs.probe.finding import Finding
 from vgdocs.probe.record import EXPLODING, VANISHING
 
 LONG = 10  # time steps from which on a recurrent layer's gradient is judged
-DIRECT = 0.25  # share of the time steps that get a gradient from outside, above which its path through time can't be seen
+DIRECT = (
+    0.25  # share of the time steps that get a gradient from outside, above which its path through time can't be seen
+)
 CLOSED = 0.2  # a forget gate, by its bias alone; PyTorch draws 0.5
 
 
@@ -48,7 +50,9 @@ def exploding_in_time(e: Evidence) -> Finding | None:
     for name, norms, direct in through_time(e):
         if not is_read_throughout(direct) and norms[0] > EXPLODING * norms[-1]:
             times = f"{norms[0] / norms[-1]:.0e}" if norms[-1] else "endlessly many"
-            evidence = f"in {e.span([name])} the first of {len(norms)} time steps gets {times} times the gradient of the last."
+            evidence = (
+                f"in {e.span([name])} the first of {len(norms)} time steps gets {times} times the gradient of the last."
+            )
             remedy = "a smaller or an orthogonal recurrent matrix; a gated layer; clip the gradient's norm"
             return Finding("exploding", "recurrence", (name,), evidence, remedy, "causes/recurrence.md")
     return None

@@ -36,7 +36,8 @@ def symmetric_weights(e: Evidence) -> Finding | None:
     if not equal or not any(row["moved"] for row in e.step_rows):
         return None
     evidence = (
-        f"the units of {e.span(equal)} have the same weights as each other, at the first step looked at and at the last: they get "
+        f"the units of {e.span(equal)} have the same weights as each other, at the first step looked at "
+        "and at the last: they get "
         "the same gradient, and a layer of them can do no more than one."
     )
     remedy = "random first weights (PyTorch's own, or nn.init.kaiming_normal_); only biases may start at 0"
@@ -68,7 +69,9 @@ def dead_units(e: Evidence) -> Finding | None:
     evidence = f"in {e.span(dead)} up to {max(share.values()):.0%} of the units are 0 on every example of the batch"
     evidence += f", from step {since} on." if since > e.numbers[0] else ", from the first step on."
     remedy = "biases that start at 0, He's initialisation" if since == e.numbers[0] else "a smaller learning rate"
-    return Finding("dead units", "dead ReLUs", tuple(dead), evidence, f"{remedy}, or a leaky ReLU", "solutions/relu.md", since)
+    return Finding(
+        "dead units", "dead ReLUs", tuple(dead), evidence, f"{remedy}, or a leaky ReLU", "solutions/relu.md", since
+    )
 
 
 def attention_logits(e: Evidence) -> Finding | None:
@@ -85,10 +88,14 @@ def attention_logits(e: Evidence) -> Finding | None:
     if not peaks or statistics.median(peaks) < PEAK:
         return None
     evidence = (
-        f"in the median of {len(peaks)} attention layers the largest weight of a query is {statistics.median(peaks):.3f} at the first "
+        f"in the median of {len(peaks)} attention layers the largest weight of a query is "
+        f"{statistics.median(peaks):.3f} at the first "
         "step: the softmax is flat there, and hands nothing to queries and keys."
     )
-    remedy = "divide the logits by the square root of the width of a head; smaller weights, or a normalisation, of queries and keys"
+    remedy = (
+        "divide the logits by the square root of the width of a head; smaller weights, or a normalisation, of "
+        "queries and keys"
+    )
     return Finding("saturation", "attention logits", (), evidence, remedy, "solutions/attention.md")
 
 
@@ -127,7 +134,8 @@ def batch_statistics(e: Evidence) -> Finding | None:
     if not few:
         return None
     evidence = (
-        f"{e.span(few)} takes mean and variance over {_smallest(e, few[0]):.0f} values: two numbers become -1 and 1 whatever they "
+        f"{e.span(few)} takes mean and variance over {_smallest(e, few[0]):.0f} values: two numbers become "
+        "-1 and 1 whatever they "
         "are, and no gradient passes."
     )
     remedy = "a larger batch, or a layer or group normalisation, which don't depend on it"
