@@ -32,7 +32,10 @@ FIGURES_MAY = {
 AT_THE_TOP = {
     "mkdocs": {"pages.mkdocs"},
     "pytest": {"pages.pytest"},
-    "torch": {"probe.graph", "probe.layers", "probe.record", "probe.watch", "gradients", "theory", "experiments", "explorer.model"},
+    "torch": {
+        *("probe.graph", "probe.layers", "probe.record", "probe.watch"),
+        *("gradients", "theory", "experiments", "explorer.model"),
+    },
     "plotly": {"experiments"},
     "sklearn": set(),
     "numpy": set(),
