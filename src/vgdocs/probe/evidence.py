@@ -95,7 +95,7 @@ class Evidence:
         return found
 
     def when(self, holds: Callable[[dict[str, float]], bool]) -> tuple[int, dict[str, float] | None]:
-        """Since which step something holds of the gradients of the trunk: at most full steps, the first or the last few.
+        """Since which step something holds of the gradients of the trunk: at most full steps, the first or the last.
 
         With the gradients, by layer, of which it holds: the medians over all steps if it does of them.
         """
