@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vgdocs.probe import diagnosis, record
+from vgdocs.probe import diagnosis, evidence, record, rules
 
 PAGE = (Path(__file__).parent.parent / "docs/diagnose.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -54,7 +54,14 @@ def test_the_plain_way_leaves_no_hook_behind(states):
 
 
 def test_the_thresholds_are_those_of_the_code():
-    named = re.findall(r"^\| `([A-Z_]+) = ([\d.e-]+)`", PAGE, re.MULTILINE)
-    assert len(named) == 5
-    for name, value in named:
-        assert float(value) == getattr(diagnosis, name, None) == getattr(record, name, float(value))
+    named = re.findall(r"^\| `(\w+)\.([A-Z_]+) = ([\d.e-]+)`", PAGE, re.MULTILINE)
+    assert len(named) >= 5
+    modules = {"record": record, "evidence": evidence, **vars(rules)}
+    for module, name, value in named:
+        assert float(value) == getattr(modules[module], name)
+
+
+def test_the_table_of_causes_is_the_codes_own():
+    table = PAGE.partition("| cause | what is seen |\n|---|---|\n")[2].partition("\n\n")[0]
+    named = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
+    assert named == list(rules.CAUSES)

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from vgdocs import theory
-from vgdocs.probe import Probe, diagnosis
-from vgdocs.probe.diagnosis import RULES, diagnose
+from vgdocs.probe import Probe, diagnose, rules
+from vgdocs.probe.evidence import Evidence
+from vgdocs.probe.rules.flow import expected_rate
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,11 +62,11 @@ class TestEvidence:
         [(nn.Tanh, "tanh", 0.5), (nn.Sigmoid, "sigmoid", 1.0), (nn.GELU, "gelu", 0.7)],
     )
     def test_a_plain_stack_is_held_to_mean_field_theory(self, activation, name, sigma_w2):
-        evidence = diagnosis._Evidence(record(stack(20, activation, sigma_w2)), None)
+        evidence = Evidence(record(stack(20, activation, sigma_w2)))
         profile = theory.gradient_profile(
             theory.ACTIVATIONS[name], 20, evidence.sigma_w2, evidence.median("0", "signal") ** 2
         )
-        assert diagnosis.expected_rate(evidence) == pytest.approx(profile[0] ** (1 / 19), rel=0.02)
+        assert expected_rate(evidence) == pytest.approx(profile[0] ** (1 / 19), rel=0.02)
 
     @pytest.mark.parametrize(
         "model",
@@ -75,7 +76,7 @@ class TestEvidence:
         ],
     )
     def test_other_networks_are_not_held_to_it(self, model):
-        assert diagnosis.expected_rate(diagnosis._Evidence(record(model), None)) is None
+        assert expected_rate(Evidence(record(model))) is None
 
     def test_several_steps_are_judged_by_their_median_and_one_can_be_asked_for(self):
         model = stack(30, nn.ReLU, 2.0)
@@ -90,6 +91,20 @@ class TestEvidence:
         assert symptoms(diagnose(probe.record)) == []
         assert symptoms(diagnose(probe.record, step=2)) == [("vanishing", "initialisation")]
         assert symptoms(diagnose(probe.record, step=0)) == []
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_what_breaks_late_is_seen_as_such(self, late):
+        model = stack(30, nn.ReLU, 2.0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        with Probe(model, optimizer) as probe:
+            for step in range(9):
+                for layer in model[:-1:2] if late and step == 6 else ():
+                    layer.weight.data *= 0.4
+                model.zero_grad()
+                model(torch.randn(32, 64)).square().mean().backward()
+                optimizer.step()
+        found = [(f.symptom, f.since) for f in diagnose(probe.record).findings if f.symptom == "vanishing"]
+        assert found == ([("vanishing", 6)] if late else [])
 
     def test_an_odd_layer_is_no_trend(self):
         """A branch with a tiny weight gets little gradient, and the network is none the worse."""
@@ -212,7 +227,8 @@ class TestSickness:
     def test_a_gradient_that_underflows_in_half_precision(self):
         model = stack(24, nn.Sigmoid, 1.0).half()
         verdict = diagnose(record(model, torch.randn(8, 64).half()))
-        assert symptoms(verdict) == [("vanishing", "activation"), ("no gradient", "exactly zero")]
+        assert symptoms(verdict) == [("vanishing", "activation")]
+        assert verdict.findings[0].consequences == ("exactly zero",)
         assert "gets nothing of it" in verdict.findings[0].evidence
 
     def test_a_layer_behind_which_nothing_arrives(self):
@@ -226,7 +242,7 @@ class TestSickness:
     def test_updates_as_large_as_the_weights(self):
         model = stack(3, nn.Tanh, 1.0)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.5)
-        assert ("large updates", "learning rate") in symptoms(diagnose(record(model, optimizer=optimizer)))
+        assert ("large updates", "learning rate too large") in symptoms(diagnose(record(model, optimizer=optimizer)))
 
 
 class TestUnknown:
@@ -266,17 +282,21 @@ class TestUnknown:
 
 
 def test_every_rules_pages_exist():
-    tree = ast.parse((ROOT / "src/vgdocs/probe/diagnosis.py").read_text(encoding="utf-8"))
-    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    files = [*(ROOT / "src/vgdocs/probe").glob("*.py"), *(ROOT / "src/vgdocs/probe/rules").glob("*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     pages = {page for text in texts for page in re.findall(r"\b[a-z-]+/[a-z-]+\.md\b", text)}
     assert len(pages) >= 8
     assert [page for page in pages if not (ROOT / "docs" / page).is_file()] == []
 
 
 def test_every_rule_is_in_force():
+    modules = [value for value in vars(rules).values() if getattr(value, "__package__", None) == "vgdocs.probe.rules"]
     there = {
-        name
-        for name, value in vars(diagnosis).items()
+        f"{module.__name__}.{name}"
+        for module in modules
+        for name, value in vars(module).items()
         if callable(value) and getattr(value, "__annotations__", {}).get("return") == "Finding | None"
     }
-    assert {rule.__name__ for rule in RULES} == there
+    assert {f"{rule.__module__}.{rule.__name__}" for rule in rules.RULES} == there
+    assert len(there) > 30

@@ -2,9 +2,11 @@
 
 import copy
 import gc
+import io
 import math
 import subprocess
 import sys
+import warnings
 import weakref
 from functools import partial
 
@@ -18,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vgdocs.probe import Probe
 from vgdocs.probe.layers import find_layers, tensors_of
-from vgdocs.probe.record import role_of
+from vgdocs.probe.record import EARLY, LATE, STEPS, role_of
 
 BATCH, WIDTH = 6, 8
 ARCHITECTURES = {}
@@ -834,6 +836,149 @@ class TestWhatItLeavesBehind:
             assert torch.equal(model(x), expected)
 
 
+class TestNeverHarm:
+    def test_a_model_can_be_saved_and_copied_meanwhile(self):
+        twin = nn.Sequential(nn.Linear(4, 3), nn.GRU(3, 2))
+        with Probe(twin) as other:
+            loss_of(twin(torch.randn(5, 4))).backward()
+            copied = copy.deepcopy(twin)
+            file = io.BytesIO()
+            torch.save(twin, file)
+            file.seek(0)
+            loaded = torch.load(file, weights_only=False)
+            for one in (copied, loaded):
+                loss_of(one(torch.randn(5, 4))).backward()
+        assert other.record.steps == [0]
+
+    def test_functions_of_torch_func_run_as_without_it(self):
+        model, x = linear_pair()
+        parameters = dict(model.named_parameters())
+
+        def loss(parameters, row):
+            return torch.func.functional_call(model, parameters, (row,)).sum()
+
+        per_example = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))
+        expected = per_example(parameters, x)
+        with Probe(model) as probe:
+            found = per_example(parameters, x)
+            model(x).sum().backward()
+        assert all(torch.equal(found[name], expected[name]) for name in found)
+        assert len(probe.record) == 1
+
+    def test_an_error_of_its_own_is_a_warning_and_a_gap(self, monkeypatch):
+        model, x = linear_pair()
+
+        def fail(*_):
+            raise KeyError("broken")
+
+        monkeypatch.setattr(Probe, "_signal", fail)
+        with Probe(model) as probe, pytest.warns(RuntimeWarning, match="left a gap"):
+            model(x).sum().backward()
+        assert rows(probe, "0", "weight_gradient")[0] > 0
+        assert rows(probe, "0", "signal") == [None]
+        assert "broken" in str(probe.record)
+
+    def test_an_error_stays_a_gap_where_warnings_are_errors(self, monkeypatch):
+        model, x = linear_pair()
+        monkeypatch.setattr(Probe, "_signal", lambda *_: 1 / 0)
+        with warnings.catch_warnings(), Probe(model) as probe:
+            warnings.simplefilter("error")
+            model(x).sum().backward()
+        assert len(probe.record) == 1
+
+    def test_sharded_parameters(self, tmp_path):
+        """FSDP2 on one process: gradients reach the optimizer by other means than autograd's own."""
+        from torch.distributed.fsdp import fully_shard
+
+        store = (tmp_path / "store").as_uri()
+        torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+        try:
+            mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+            model, x = linear_pair()
+            fully_shard(model, mesh=mesh)
+            optimizer = torch.optim.SGD(model.parameters(), 0.1)
+            with Probe(model, optimizer) as probe:
+                for _ in range(2):
+                    optimizer.zero_grad()
+                    model(x).sum().backward()
+                    optimizer.step()
+        finally:
+            torch.distributed.destroy_process_group()
+        assert probe.record.gaps == []
+        assert probe.record.steps == [0, 1]
+        assert rows(probe, "1", "weight_gradient")[0] > 0
+
+    def test_a_long_record_keeps_its_ends_and_its_changes(self):
+        model = nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 0.0)
+        with Probe(model, optimizer, every=500) as probe:
+            for step in range(2500):
+                optimizer.zero_grad()
+                ((100.0 if step == 777 else 1.0) * model(torch.ones(1, 1)).square().sum()).backward()
+                optimizer.step()
+                assert len(probe._closed) <= STEPS
+        assert len(probe.record) == 2500
+        assert probe.record.steps[:EARLY] == list(range(EARLY))
+        assert probe.record.steps[-LATE:] == list(range(2500 - LATE, 2500))
+        assert 777 in probe.record.steps
+        assert "of 2500 steps" in probe.record.notes[-1]
+
+    def test_a_record_that_grows_is_not_made_again(self):
+        model, x = linear_pair()
+        with Probe(model) as probe:
+            for _ in range(3):
+                model(x).sum().backward()
+        first = probe.record.rows[0]
+        with probe:
+            model(x).sum().backward()
+        assert len(probe.record) == 4
+        assert probe.record.rows[0] is first
+
+
+class TestLoss:
+    def test_it_is_what_backward_is_called_on(self):
+        model, x = linear_pair()
+        optimizer = torch.optim.Adam(model.parameters(), 0.01, weight_decay=0.1)
+        before = torch.autograd.backward
+        with Probe(model, optimizer, every=2) as probe:
+            losses = []
+            for _ in range(3):
+                optimizer.zero_grad()
+                for part in x.split(3):
+                    loss = model(part).square().sum()
+                    loss.backward()
+                    losses.append(loss.item())
+                optimizer.step()
+        assert torch.autograd.backward is before
+        own = probe.record.step_rows
+        assert [row["loss"] for row in own] == pytest.approx(
+            [a + b for a, b in zip(losses[::2], losses[1::2], strict=True)]
+        )
+        assert (own[0]["lr"], own[0]["weight_decay"], own[0]["beta1"]) == (0.01, 0.1, 0.9)
+
+    def test_it_can_be_told(self):
+        model, x = linear_pair()
+        with Probe(model) as probe:
+            loss = model(x).square().mean()
+            probe.loss(loss)
+            (1000 * loss).backward()
+        assert probe.record.step_rows[0]["loss"] == pytest.approx(loss.item())
+        names = [operation.name for operation in next(iter(probe.record.graphs.values())).operations]
+        assert names[:2] == ["Mean", "Pow"]
+
+    def test_two_probes_listen_and_leave_in_any_order(self):
+        before = torch.autograd.backward
+        (a, x), (b, _) = linear_pair(), linear_pair()
+        first, second = Probe(a), Probe(b)
+        with first:
+            second.__enter__()
+            a(b(x)[:, :1].expand(-1, 4)).sum().backward()
+        b(x).sum().backward()
+        second.__exit__(None, None, None)
+        assert torch.autograd.backward is before
+        assert (len(first.record), len(second.record)) == (1, 2)
+
+
 class TestMessages:
     def test_a_model_without_parameters(self):
         with pytest.raises(ValueError, match="no parameters"):
@@ -872,7 +1017,7 @@ class TestMessages:
             train(model, x)
         assert probe.record.rows == []
         assert str(probe.record).startswith("nothing recorded: no step ended")
-        for ask in (probe.record.draw, probe.record.draw_time, probe.record.profile):
+        for ask in (probe.record.draw, probe.record.draw_time):
             with pytest.raises(ValueError, match="nothing recorded"):
                 ask()
 

@@ -89,12 +89,12 @@ def sigmoid_called_as_a_function():
     class Functional(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layers = nn.ModuleList(nn.Linear(32, 32) for _ in range(20))
+            self.layers, self.head = nn.ModuleList(nn.Linear(32, 32) for _ in range(20)), nn.Linear(32, CLASSES)
 
         def forward(self, x):
             for layer in self.layers:
                 x = torch.sigmoid(layer(x))
-            return x[:, :CLASSES]
+            return self.head(x)
 
     return Functional()
 
@@ -182,7 +182,7 @@ def saturated_tanh():
     return he(mlp(4, nn.Tanh), gain=20.0)
 
 
-@sick("non-finite", "overflow")
+@sick("non-finite", "logarithm of zero")
 def a_logarithm_of_zero():
     class Log(nn.Module):
         def forward(self, x):

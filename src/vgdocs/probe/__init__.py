@@ -4,7 +4,8 @@
 `diagnose(probe.record)` names what is wrong, with evidence and a remedy. Needs torch, and for drawing plotly.
 """
 
-from vgdocs.probe.diagnosis import Finding, Verdict, diagnose
+from vgdocs.probe.diagnosis import Verdict, diagnose
+from vgdocs.probe.finding import Finding
 from vgdocs.probe.record import GradientRecord
 from vgdocs.probe.watch import Probe
 

@@ -189,3 +189,43 @@ def operations(outputs: Any, limit: int = 50_000) -> tuple[dict[str, int], int]:
 def wide(device: torch.device) -> torch.dtype:
     """The type that norms are taken in: float64 where there is one, so that 1e-30 squared is not 0."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def local(values: Tensor) -> Tensor:
+    """Of a tensor that is spread over processes (DTensor) the part that is here."""
+    here: Tensor = values.to_local() if hasattr(values, "to_local") else values
+    return here
+
+
+def is_there(values: Tensor) -> bool:
+    """Whether a tensor has its memory: what a sharded model has gathered for one pass is given back after it."""
+    return values.untyped_storage().nbytes() >= values.numel() * values.element_size()
+
+
+def looks_drawn(weight: Tensor, rounds: int = 12) -> Tensor:
+    """A matrix's largest singular value over the largest that independent random entries of its size would have.
+
+    That is sigma (sqrt(m) + sqrt(n)) for an m x n matrix with entries of mean square sigma squared (Marchenko and
+    Pastur
+    1967). Training adds directions beyond it (Martin and Mahoney 2021). By power iteration.
+    """
+    matrix = weight.detach().flatten(1).float()
+    m, n = matrix.shape
+    v = torch.cos(torch.arange(n, device=matrix.device) * 0.7 + 0.3)  # any vector, without touching the random state
+    for _ in range(rounds):
+        u = matrix @ (v / v.norm())
+        v = matrix.mT @ (u / u.norm())
+    edge = matrix.norm() * (m**0.5 + n**0.5) / (m * n) ** 0.5
+    ratio: Tensor = v.norm() / edge
+    return ratio
+
+
+@torch.no_grad()
+def keeping_gate(module: nn.LSTM | nn.GRU) -> Tensor:
+    """Where the gate that keeps the state stands by its biases: an LSTM's forget gate, a GRU's update gate."""
+    one, other = module._parameters["bias_ih_l0"], module._parameters["bias_hh_l0"]
+    assert one is not None
+    assert other is not None
+    biases = local(one) + local(other)
+    gate: Tensor = biases.unflatten(0, (-1, module.hidden_size))[1].sigmoid().mean()
+    return gate

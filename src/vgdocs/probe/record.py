@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from vgdocs.probe.graph import Graph
 from vgdocs.probe.layers import Layer, wide
 
 if TYPE_CHECKING:
@@ -35,6 +37,11 @@ FULL = (  # what a row has at full steps only
     "sigma_w2",
     "sigma_b2",
     "nonfinite",
+    "rows",
+    "values",
+    "half",
+    "elements",
+    "gate",
 )
 
 COLUMNS = {  # of the table: heading, name in a row, format
@@ -56,6 +63,11 @@ LEGEND = (
 )
 
 
+STEPS = 1_000  # the most that a record keeps
+EARLY, LATE = 100, 300  # of them the first and the last
+CHANGES = 50  # of the others, those in which the loss changed most
+
+
 class Step:
     """What was measured in one step: tensors while it lasts, one vector per device after it, numbers when asked for."""
 
@@ -63,12 +75,17 @@ class Step:
         self.number, self.full = number, full
         self.tensors: dict[Key, Tensor] = {}
         self.facts: dict[
-            Key, int
+            Key, Any
         ] = {}  # what is known without the device: how many values were counted, which pass it was
         self.calls: dict[int, int] = {}  # by layer, in the order of the first calls
         self.tasks: set[int] = set()  # backward passes that reached a parameter
+        self.seen: set[int] = set()  # backward passes that reached an output
+        self.cut_off = False  # a backward pass began at a loss that depends on none of the parameters
         self.skipped = False
+        self.graph: Graph | None = None
         self._packed: list[tuple[list[tuple[Key, int]], Tensor]] = []
+        self._values: dict[Key, list[float]] = {}
+        self._rows: tuple[Any, list[Row], list[Row], Row] | None = None
 
     def pack(self) -> None:
         """Lay everything measured into one vector per device: still no waiting for the device."""
@@ -76,19 +93,45 @@ class Step:
         for key, tensor in self.tensors.items():
             devices.setdefault(tensor.device, []).append((key, tensor))
         for device, items in devices.items():
-            vector = torch.cat([tensor.to(wide(device)).view(-1) for _, tensor in items])
+            vector = torch.cat([tensor.detach().to(wide(device)).view(-1) for _, tensor in items])
             self._packed.append(([(key, tensor.numel()) for key, tensor in items], vector))
         self.tensors.clear()
 
+    def later(self, name: str, value: Tensor) -> None:
+        """Add one number about the whole step after its end."""
+        self._packed.append(([((name, 0), 1)], value.detach().view(1)))
+        self._rows = None
+
     def values(self) -> dict[Key, list[float]]:
         """Everything measured, as lists of numbers."""
-        found = {}
         for keys, vector in self._packed:
             numbers, start = vector.tolist(), 0
             for key, size in keys:
-                found[key] = numbers[start : start + size]
+                self._values[key] = numbers[start : start + size]
                 start += size
-        return found
+        self._packed.clear()
+        return self._values
+
+    def rows(self, layers: Sequence[Layer], order: tuple[int, ...]) -> tuple[list[Row], list[Row], Row]:
+        """Its rows by layer, its rows by layer and time step, and its own row; made once."""
+        if self._rows is None or self._rows[0] != order or self._packed:
+            measured = _Measured(self)
+            self._rows = (
+                order,
+                [_row(measured, i, index, layers[i]) for index, i in enumerate(order)],
+                [row for i in order for row in _time_rows(measured, i, layers[i])],
+                _step_row(measured, layers),
+            )
+        return self._rows[1:]
+
+
+def thinned(steps: list[Step]) -> list[Step]:
+    """Fewer steps: the first and the last, every second of the others, and those where the loss changed most."""
+    middle = steps[EARLY:-LATE]
+    losses = [step.values().get(("loss", 0), [math.nan])[0] for step in steps[EARLY - 1 : -LATE]]
+    change = [abs(b - a) if math.isfinite(b - a) else math.inf for a, b in itertools.pairwise(losses)]
+    most = set(sorted(range(len(middle)), key=lambda i: -change[i])[:CHANGES])
+    return steps[:EARLY] + [step for i, step in enumerate(middle) if i % 2 == 0 or i in most] + steps[-LATE:]
 
 
 class GradientRecord:
@@ -107,15 +150,28 @@ class GradientRecord:
       twentieth of its largest; `weight`, the norm of the parameters before the update, and `update_ratio`, the norm
       of the update over it; `sigma_w2`, fan-in times the mean square of the weights, and `sigma_b2`, the mean square of
       the biases, of linear layers and convolutions; `nonfinite`, whether a value of the output or of a gradient is nan
-      or inf.
+      or inf; `rows`, the norm of the differences between its first row of weights, the second, the middle and the last
+      one; `values`, over how many a batch normalisation takes its means; `half`, whether its output is in float16;
+      `elements`, how many `zero_gradients` counts; `gate`, at which share of the state the gate of an LSTM or GRU that
+      keeps it stands by its bias alone.
 
     What was not seen is None. `time_rows` holds one dictionary per full step, layer and time step: `step`, `layer`,
     `kind`, `time` (from 0), `gradient`, and `wrt`: "input" for `nn.RNN`, `nn.LSTM` and `nn.GRU`, whose time steps
     run inside one call, "output" for a module that is called once per time step; `direct` is the gradient that reaches
     the output of that time step from outside the layer.
 
+    `step_rows` holds one dictionary per step: `step`, `loss` (of all backward passes of the step together), `skipped`,
+    and, if there is an optimizer, `lr`, `weight_decay`, `momentum`, `beta1` and `eps`, the largest of its groups'. At
+    full steps also `handed`, the norm of all gradients when the optimizer got them over that after the backward pass
+    (less than 1: clipped), and `left`, the norm of the gradients that the step left for the next one to be added to
+    over
+    that of its own.
+
     `notes` says in words what could not be seen. `operations` counts what the autograd graph of the model's first
-    forward pass is made of, and `joins` its sums and concatenations of two branches.
+    forward pass is made of, and `joins` its sums and concatenations of two branches. `graphs` holds by full step the
+    operations behind its loss, and `statistics` what was measured of them, by place and name. `inputs` holds for each
+    layer that is fed data the root mean square of its input, the largest and the median one of a feature, the share of
+    values that aren't finite, and the largest.
     """
 
     def __init__(
@@ -125,21 +181,44 @@ class GradientRecord:
         operations: dict[str, int] | None = None,
         joins: int = 0,
         optimizer: torch.optim.Optimizer | None = None,
+        size: int | None = None,
+        held: frozenset[int] | None = None,
+        drawn: dict[str, float] | None = None,
+        gaps: Sequence[str] = (),
     ) -> None:
-        self.size = len(steps)
+        self.size = len(steps) if size is None else size
         self.steps = [step.number for step in steps]
         self.full_steps = [step.number for step in steps if step.full]
         self.skipped_steps = [step.number for step in steps if step.skipped]
         self.operations, self.joins = dict(operations or {}), joins
         self.optimizer = type(optimizer).__name__ if optimizer is not None else None
-        order = _forward_order(layers, steps)
+        self.gaps = list(gaps)
+        order = tuple(_forward_order(layers, steps))
         self.layers = [layers[i] for i in order]
+        # by layer: the share of its parameters that the optimizer holds, and, of weights that stay, how random they
+        # look
+        self.held = {
+            layer.name: sum(p in held for p in layer.parameters) / len(layer.parameters)
+            for layer in layers
+            if held is not None and layer.parameters
+        }
+        self.drawn = drawn or {}
         self.rows: list[Row] = []
         self.time_rows: list[Row] = []
+        self.step_rows: list[Row] = []
+        self.graphs: dict[int, Graph] = {}
+        self.statistics: dict[int, dict[tuple[int | str, str], list[float]]] = {}
+        self.inputs: dict[int, dict[str, list[float]]] = {}
         for step in steps:
-            measured = _Measured(step)
-            self.rows += [_row(measured, i, index, layers[i]) for index, i in enumerate(order)]
-            self.time_rows += [row for i in order for row in _time_rows(measured, i, layers[i])]
+            rows, time_rows, own = step.rows(layers, order)
+            self.rows += rows
+            self.time_rows += time_rows
+            self.step_rows.append(own)
+            values = step.values()
+            self.statistics[step.number] = {key[1:]: numbers for key, numbers in values.items() if key[0] == "graph"}
+            self.inputs[step.number] = {layers[k[1]].name: v for k, v in values.items() if k[0] == "input"}
+            if step.graph is not None:
+                self.graphs[step.number] = step.graph
         self.notes = self._make_notes()
 
     def __len__(self) -> int:
@@ -156,15 +235,6 @@ class GradientRecord:
         if step not in self.steps:
             raise ValueError(f"step {step} was not recorded; recorded are {self.steps[0]} to {self.steps[-1]}")
         return [row for row in self.rows if row["step"] == step]
-
-    def profile(self, quantity: str = "activation_gradient", step: int | None = None) -> dict[str, float]:
-        """One quantity by layer, in forward order, without the layers that don't have it; by default at the last step.
-
-        Raises ValueError if nothing was recorded, or not that step, and KeyError for an unknown quantity.
-        """
-        always = quantity in ("activation_gradient", "weight_gradient")
-        rows = self.at(step, full=not always)
-        return {row["layer"]: row[quantity] for row in rows if row[quantity] is not None}
 
     def __str__(self) -> str:
         """The last full step as a table."""
@@ -271,6 +341,10 @@ class GradientRecord:
                 f"the scaler skipped {len(self.skipped_steps)} of {len(self.steps)} steps because gradients overflowed "
                 f"(first: step {self.skipped_steps[0]})"
             )
+        if self.gaps:
+            notes.append(f"the probe itself failed in places, which leaves gaps: {'; '.join(self.gaps)}")
+        if self.size > len(self.steps):
+            notes.append(f"of {self.size} steps {len(self.steps)} were kept")
         return notes
 
 
@@ -331,6 +405,8 @@ class _Measured:
     def __init__(self, step: Step) -> None:
         self.step, self._by_name = step, dict[tuple[str, int], list[tuple[tuple[Any, ...], list[float]]]]()
         for (quantity, of, *rest), numbers in step.values().items():
+            if quantity == "graph":
+                continue
             self._by_name.setdefault((quantity, of), []).append((tuple(rest), numbers))
         self.sizes: dict[tuple[str, int], int] = {}
         for (quantity, *rest), size in step.facts.items():
@@ -395,7 +471,8 @@ def _full(measured: _Measured, i: int, layer: Layer, row: Row) -> Row:
     """What a full step adds to a row."""
     weight = _norm([measured.first("weight", p) for p in layer.parameters])
     # without an optimizer nothing may have moved yet
-    update = _norm([measured.first("update", p) for p in layer.parameters]) if measured.moved else None
+    known = measured.moved or ("setting", "lr") in measured.step.facts
+    update = _norm([measured.first("update", p) for p in layer.parameters]) if known else None
     signal = _norm([numbers[0] for _, numbers in measured.all("signal", i)])
     outputs, gradients = measured.sizes.get(("signal", i), 0), measured.sizes.get(("zeros", i), 0)
     alive = measured.all("alive", i)
@@ -413,10 +490,38 @@ def _full(measured: _Measured, i: int, layer: Layer, row: Row) -> Row:
                 _variance(measured, layer.weight, layer.fan_out),
                 _variance(measured, layer.bias, layer.fan_out),
                 not all(math.isfinite(norm) for norm in norms) if norms else None,
+                None if layer.weight is None else measured.first("rows", layer.weight),
+                measured.step.facts.get(("values", i)),
+                ("half", i) in measured.step.facts,
+                gradients or None,
+                measured.first("gate", i),
             ),
             strict=True,
         )
     )
+
+
+def _step_row(measured: _Measured, layers: Sequence[Layer]) -> Row:
+    step = measured.step
+    own = [
+        _over(measured.first("weight_gradient", key[1]), measured.scale(task))
+        for key, task in step.facts.items()
+        if key[0] == "weight_gradient"
+    ]
+    gradient = _norm(own)
+    row: Row = {"step": step.number, "loss": measured.first("loss", 0), "skipped": step.skipped, "gradient": gradient}
+    row |= {key[1]: value for key, value in step.facts.items() if key[0] == "setting"}
+    row["cut_off"] = step.cut_off and not step.tasks
+    handed = 0.0 if ("cleared",) in step.facts else measured.first("handed", 0)
+    row["handed"] = _over(handed, gradient) if step.full else None
+    row["left"] = _over(measured.first("left", 0), gradient)
+    row["moved"] = measured.moved if ("saved",) in step.facts else None
+    row["strangers"] = {
+        k: (step.facts.get(("stranger shape", k)), numbers[0], measured.first("stranger drawn", k))
+        for (quantity, k, *_), numbers in step.values().items()
+        if quantity == "stranger"
+    }
+    return row
 
 
 def _time_rows(measured: _Measured, i: int, layer: Layer) -> list[Row]:

@@ -1,0 +1,330 @@
+"""A record as the rules read it: how it began, how it went on, what the loss did, layers in forward order."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from vgdocs.probe.graph import Graph, Operation
+from vgdocs.probe.record import GradientRecord, Row
+
+MOSTLY = 0.5  # share of the steps that a scaler may skip
+FEW = 8  # steps, the fewest from which something is said of what the loss does
+LATEST = 3  # full steps whose median is how things stand at the end
+# A loss that is above this share of where it began, or of what guessing would give, has not been learned from. The
+# healthy
+# networks of the tests are below 0.9 after sixty steps, those of shuffled labels at 0.97 after 150.
+STUCK = 0.93
+FROM_ZERO = 0.01  # fan-in x variance of weights that were started at 0; PyTorch's default is 0.33
+SAME = 1e-12  # relative change of a norm in float64 below which a parameter hasn't moved
+
+NAMES = {  # activations as modules and as autograd's operations
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "ReLU": "relu",
+    "Relu": "relu",
+    "LeakyReLU": "leaky_relu",
+    "LeakyRelu": "leaky_relu",
+    "ELU": "elu",
+    "Elu": "elu",
+    "SELU": "selu",
+    "GELU": "gelu",
+    "Gelu": "gelu",
+    "SiLU": "silu",
+    "Silu": "silu",
+}
+
+
+class Evidence:
+    """What a record says, before it broke if it did.
+
+    `broken` is the first step with nan or inf in the loss, in an output or in a gradient; `rows` are those before it,
+    unless there are none.
+    """
+
+    def __init__(self, record: GradientRecord, step: int | None = None) -> None:
+        self.record = record
+        rows = record.rows if step is None else record.at(step)
+        steps = [row for row in record.step_rows if step is None or row["step"] == step]
+        if len(record.skipped_steps) < MOSTLY * len(record.steps):  # to skip a few while it finds its scale is its job
+            rows = [row for row in rows if row["step"] not in record.skipped_steps] or rows
+            steps = [row for row in steps if not row["skipped"]] or steps
+        self.all_rows, self.all_steps = rows, steps
+        self.broken = _first_break(rows, steps)
+        if self.broken is not None:
+            rows = [row for row in rows if row["step"] < self.broken] or rows
+            steps = [row for row in steps if row["step"] < self.broken] or steps
+        self.rows, self.step_rows = rows, steps
+        self.numbers = [row["step"] for row in steps]
+        self.steps = len(steps)
+        kept = set(self.numbers)
+        self.time_rows = [row for row in record.time_rows if row["step"] in kept]
+        self._of: dict[str, list[Row]] = {}
+        for row in self.rows:
+            self._of.setdefault(row["layer"], []).append(row)
+        self.latest = {name: rows[-1] for name, rows in self._of.items()}
+        self.names = [row["layer"] for row in self.latest.values()]
+        self.number = {name: i for i, name in enumerate(self.names, 1)}
+        weights = {row["layer"] for row in self.rows if row["family"] in ("weights", "recurrent") and row["calls"]}
+        self.gradient = {name: g for name in weights if (g := self.median(name, "activation_gradient")) is not None}
+        self.trunk = [name for name in self.names if name in self.gradient]
+
+    # --- layers ------------------------------------------------------------------------------------------------------
+
+    def values(self, name: str, quantity: str) -> list[float]:
+        return [row[quantity] for row in self._of[name] if row[quantity] is not None]
+
+    def median(self, name: str, quantity: str) -> float | None:
+        values = self.values(name, quantity)
+        return statistics.median(values) if values else None
+
+    def first(self, name: str, quantity: str) -> float | None:
+        """At the first full step that has it."""
+        return next(iter(self.values(name, quantity)), None)
+
+    def last(self, name: str, quantity: str) -> float | None:
+        """At the last full step that has it."""
+        values = self.values(name, quantity)
+        return values[-1] if values else None
+
+    def since(self, name: str, quantity: str, above: float) -> int:
+        """The first step at which a quantity exceeds a threshold."""
+        found: int = next((row["step"] for row in self._of[name] if (row[quantity] or 0) > above), self.numbers[0])
+        return found
+
+    def when(self, holds: Callable[[dict[str, float]], bool]) -> tuple[int, dict[str, float] | None]:
+        """Since which step something holds of the gradients of the trunk: at most full steps, the first or the last.
+
+        With the gradients, by layer, of which it holds: the medians over all steps if it does of them.
+        """
+        by_step = self._gradients
+        full = list(by_step)
+        groups = [full[:1], full[-LATEST:]] if len(full) > 1 else []
+        for steps, gradient in [(full, self.gradient)] + [
+            (some, _medians([by_step[n] for n in some])) for some in groups
+        ]:
+            if gradient and holds(gradient):
+                return next((n for n in steps if holds(by_step[n])), steps[0] if steps else self.numbers[0]), gradient
+        return self.numbers[0], None
+
+    @cached_property
+    def _gradients(self) -> dict[int, dict[str, float]]:
+        """The trunk's gradients at full steps, where all are known."""
+        found: dict[int, dict[str, float]] = {}
+        for row in self.rows:
+            if row["signal"] is not None and row["layer"] in self.gradient and row["activation_gradient"] is not None:
+                found.setdefault(row["step"], {})[row["layer"]] = row["activation_gradient"]
+        return {step: norms for step, norms in found.items() if len(norms) == len(self.gradient)}
+
+    def family(self, *families: str) -> list[str]:
+        return [name for name in self.names if self.latest[name]["family"] in families]
+
+    @property
+    def trained(self) -> list[str]:
+        """Layers with parameters that are to be trained."""
+        return [name for name in self.names if not self.latest[name]["frozen"] and self.has_parameters(name)]
+
+    def has_parameters(self, name: str) -> bool:
+        return any(layer.name == name and layer.parameters for layer in self.record.layers)
+
+    def is_still(self, name: str) -> bool:
+        """Whether a layer's weights are what they were, at two full steps at least."""
+        norms = self.values(name, "weight")
+        return len(norms) > 1 and max(norms) - min(norms) <= SAME * max(norms)
+
+    def is_from_zero(self, name: str) -> bool:
+        """Whether a layer started at 0: it is replaced at once, and is meant to be."""
+        return (sigma_w2 := self.first(name, "sigma_w2")) is not None and sigma_w2 <= FROM_ZERO
+
+    @property
+    def activation(self) -> str | None:
+        """The activation used most, by its name in `theory.ACTIVATIONS`, as a module or as an operation.
+
+        "linear" where the whole graph was read and there is none.
+        """
+        counts: dict[str, int] = {}
+        for operation, count in self.record.operations.items():
+            if operation in NAMES:
+                counts[NAMES[operation]] = counts.get(NAMES[operation], 0) + count
+        for name in self.names if not counts else []:
+            if (kind := self.latest[name]["kind"]) in NAMES:
+                counts[NAMES[kind]] = counts.get(NAMES[kind], 0) + 1
+        if not counts:
+            return "linear" if self.is_linear else None
+        return max(counts, key=lambda name: counts[name])
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether nothing but products and sums stands between the layers."""
+        return bool(self.record.operations) and not set(self.record.operations) - LINEAR
+
+    @property
+    def hidden(self) -> list[str]:
+        """Layers with weights but the last, which usually is a readout."""
+        return [name for name in self.trunk[:-1] if self.latest[name]["family"] == "weights"]
+
+    @property
+    def sigma_w2(self) -> float | None:
+        """Median fan-in x variance of the hidden layers, as they were drawn."""
+        values = [v for name in self.hidden if (v := self.first(name, "sigma_w2")) is not None]
+        return statistics.median(values) if values else None
+
+    @property
+    def batchnorms(self) -> int:
+        return sum("BatchNorm" in self.latest[name]["kind"] for name in self.names)
+
+    @property
+    def norms(self) -> int:
+        return len(self.family("norm"))
+
+    def span(self, names: Sequence[str]) -> str:
+        """Layers by their numbers in the forward pass and their names: layers 1-9 ("0" to "16")."""
+        numbers = [self.number[name] for name in names]
+        if len(names) == 1:
+            return f'layer {numbers[0]} ("{names[0]}")'
+        between = [name for name in self.trunk if numbers[0] <= self.number[name] <= numbers[-1]]
+        several = f"{len(names)} of layers" if set(between) - set(names) else "layers"
+        return f'{several} {numbers[0]}-{numbers[-1]} ("{names[0]}" to "{names[-1]}")'
+
+    # --- the graph of the loss
+    # -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def graph(self) -> Graph | None:
+        """That of the first full step."""
+        return next((g for number, g in self.record.graphs.items() if number in self.kept), None)
+
+    @cached_property
+    def kept(self) -> set[int]:
+        return {row["step"] for row in self.all_steps}
+
+    def operation(self, i: int) -> Operation:
+        assert self.graph is not None
+        return self.graph.operations[i]
+
+    def statistic(self, i: int, what: str) -> list[float]:
+        """One number of an operation, at the full steps with the same graph as the first."""
+        found = [
+            self.record.statistics[number].get((i, what))
+            for number, graph in self.record.graphs.items()
+            if graph is self.graph and number in self.kept and number in self.record.statistics
+        ]
+        return [numbers[0] for numbers in found if numbers]
+
+    # --- the loss
+    # ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def losses(self) -> list[float]:
+        """By step, where it is known and finite."""
+        return [row["loss"] for row in self.step_rows if row["loss"] is not None and math.isfinite(row["loss"])]
+
+    @property
+    def loss_at_first(self) -> float | None:
+        return statistics.median(self.losses[:3]) if self.losses else None
+
+    @property
+    def loss_at_last(self) -> float | None:
+        n = len(self.losses)
+        return statistics.median(self.losses[-max(1, min(n // 4, 15)) :]) if n else None
+
+    @cached_property
+    def guess(self) -> float | None:
+        """What the loss would be of an answer that doesn't depend on the inputs; None where that isn't known."""
+        if self.graph is None or len(self.graph.named("NllLoss", "NllLoss2D", *SQUARES, *BINARY)) != 1:
+            return None
+        (i,) = self.graph.named("NllLoss", "NllLoss2D", *SQUARES, *BINARY)
+        if not self.operation(i).mean or i != 0:
+            return None
+        if self.operation(i).name in SQUARES:
+            averages, variances = self.statistic(i, "average"), self.statistic(i, "variance")
+            between = statistics.pvariance(averages) if len(averages) > 1 else 0.0
+            return statistics.fmean(variances) + between if variances else None
+        if self.operation(i).name in BINARY:
+            shares = self.statistic(i, "target")
+            share = statistics.fmean(shares) if shares else 0.0
+            return _entropy([share, 1 - share]) if 0 < share < 1 else None
+        counts = [
+            numbers
+            for number in self.kept
+            if (numbers := self.record.statistics.get(number, {}).get((i, "classes"))) is not None
+        ]
+        return _entropy([sum(of_class) for of_class in zip(*counts, strict=True)]) if counts else None
+
+    @cached_property
+    def is_stuck(self) -> bool | None:
+        """Whether the loss is about where it began, or no better than guessing; None if that can't be said."""
+        first, last = self.loss_at_first, self.loss_at_last
+        if first is None or last is None or len(self.losses) < FEW:
+            return None
+        if first <= 0:
+            return None
+        start = first if self.guess is None or self.guess <= 0 else min(first, self.guess)
+        return last > STUCK * start
+
+    @cached_property
+    def is_low(self) -> bool:
+        """Whether the loss is far below what guessing gives: there is little left to learn."""
+        last = self.loss_at_last
+        return last is not None and self.guess is not None and last < 0.5 * self.guess
+
+    @cached_property
+    def updates(self) -> list[float]:
+        """By full step, the median over the layers that are trained of an update over its weights."""
+        by_step: dict[int, list[float]] = {}
+        for name in self.family("weights", "recurrent"):
+            if name in self.trained and self.record.held.get(name, 1) > 0 and not self.is_from_zero(name):
+                for row in self._of[name]:
+                    if row["update_ratio"] is not None and row["weight_gradient"]:
+                        by_step.setdefault(row["step"], []).append(row["update_ratio"])
+        return [statistics.median(ratios) for ratios in by_step.values()]
+
+    def setting(self, name: str) -> list[float]:
+        """The optimizer's, by step."""
+        return [row[name] for row in self.step_rows if row.get(name) is not None]
+
+
+LINEAR = {
+    *(
+        "Addmm",
+        "Mm",
+        "T",
+        "View",
+        "UnsafeView",
+        "Reshape",
+        "Transpose",
+        "Permute",
+        "Convolution",
+        "Squeeze",
+        "Unsqueeze",
+    ),
+    *("Mean", "Sum", "Add", "AvgPool2D", "AdaptiveAvgPool2D", "Slice", "Select", "Expand", "Clone", "NativeBatchNorm"),
+    *("CudnnBatchNorm", "NativeDropout", "Cat", "ReshapeAlias", "MkldnnConvolution", "AsStrided", "Alias", "Index"),
+    *("AvgPool3D", "UnsafeSplit", "Split"),
+}
+SQUARES = ("MseLoss",)
+BINARY = ("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits")
+
+
+def _medians(steps: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(norms[name] for norms in steps) for name in steps[0]} if steps else {}
+
+
+def _entropy(counts: Sequence[float]) -> float | None:
+    total = sum(counts)
+    shares = [count / total for count in counts if count > 0] if total > 0 else []
+    return -sum(share * math.log(share) for share in shares) if len(shares) > 1 else None
+
+
+def are_finite(row: Row, *quantities: str) -> bool:
+    return all(row[quantity] is None or math.isfinite(row[quantity]) for quantity in quantities)
+
+
+def _first_break(rows: Sequence[Row], steps: Sequence[Row]) -> int | None:
+    broken = [
+        row["step"] for row in rows if row["nonfinite"] or not are_finite(row, "weight_gradient", "activation_gradient")
+    ]
+    broken += [row["step"] for row in steps if not are_finite(row, "loss", "gradient")]
+    return min(broken, default=None)

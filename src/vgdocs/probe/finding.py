@@ -1,0 +1,30 @@
+"""What a rule says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    `symptom` is what shows ("non-finite", "no gradient", "vanishing", "exploding", "dead units", "saturation", "large
+    updates", "not learning"); `cause` is what the evidence points to, one of `rules.CAUSES`, "unknown" where it points
+    to nothing. `since` is the first step at which it was seen; `consequences` are causes that would have been named but
+    for this one, from which they follow. `page` is the page that shows it, relative to docs/.
+    """
+
+    symptom: str
+    cause: str
+    layers: tuple[str, ...]
+    evidence: str
+    remedy: str
+    page: str
+    since: int = 0
+    consequences: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        by = f", by {self.cause}" if self.cause not in ("unknown", self.symptom) else ""
+        after = f"\n  What follows from it: {', '.join(self.consequences)}." if self.consequences else ""
+        return f"{self.symptom}{by}: {self.evidence}{after}\n  Try: {self.remedy}\n  See: {self.page}"

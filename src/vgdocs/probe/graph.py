@@ -1,0 +1,412 @@
+"""What stands between the data and the loss, read from autograd's graph while it is there.
+
+A loss's graph is walked from the loss down, without its values; of a few operations, the saved tensors are looked at,
+each through one or two small statistics that stay on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vgdocs.probe.layers import FLAT
+
+LIMIT = 20_000  # operations that are read; a graph beyond it is read in part
+CLASSES = 1_000  # beyond as many, the classes aren't counted
+ROWS = 4_096  # examples, or rows of attention, that a statistic looks at
+
+MATMULS = {"Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear", "ConvolutionOverrideable", "MkldnnConvolution"}
+MOVES = {  # they change neither a value nor what it means
+    *("View", "Reshape", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Squeeze", "Unsqueeze", "Slice"),
+    *("Select", "Index", "IndexSelect", "Gather", "Expand", "Clone", "ToCopy", "Alias", "AsStrided", "Narrow", "Split"),
+    *("SplitWithSizes", "Unbind", "MaskedFill", "Clamp", "ClampMin", "ClampMax", "Add", "Sub", "Repeat", "Contiguous"),
+}
+SCALES = {"Mul", "Div", "Neg"}  # with one computed branch the other is a constant, or a mask
+RANGES = {  # what an activation at the end can say
+    "Sigmoid": (0.0, 1.0),
+    "Softmax": (0.0, 1.0),
+    "Tanh": (-1.0, 1.0),
+    "Hardtanh": (-1.0, 1.0),
+    "Hardsigmoid": (0.0, 1.0),
+    "Relu": (0.0, float("inf")),
+    "Softplus": (0.0, float("inf")),
+}
+RESIDUALS = {"MseLoss", "SmoothL1Loss", "HuberLoss", "Pow", "Abs"}
+
+
+class Operation(NamedTuple):
+    """One node of a graph.
+
+    `below` are the places of the computed values that it takes; `owns`: it takes a parameter, itself or transposed.
+    `dim`, `size` and `rank` are those of a softmax: along which dimension, how long that is, of how many;
+    `square`: its result is a square matrix. `probability` is a dropout's.
+    """
+
+    name: str
+    below: tuple[int, ...]
+    owns: bool = False
+    dim: int = 0
+    size: int = 0
+    rank: int = 0
+    square: bool = False
+    mean: bool = False  # a loss that is a mean over its elements
+    probability: float = 0.0
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The operations behind a loss, the nearest to it first."""
+
+    operations: tuple[Operation, ...]
+    _head: list[int] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def head(self) -> list[int]:
+        """What stands between the last weights and the loss, from the loss down."""
+        if not self._head:
+            seen = {0}
+            self._head.append(0)
+            for i in self._head:  # grows meanwhile
+                if not _is_weights(self.operations[i]):
+                    new = [j for j in self.operations[i].below if j not in seen]
+                    seen.update(new)
+                    self._head.extend(new)
+            self._head[:] = [i for i in self._head if not _is_weights(self.operations[i])]
+        return self._head
+
+    @property
+    def body(self) -> list[int]:
+        """Everything under the head, the last weights first."""
+        head = set(self.head)
+        return [i for i in range(len(self.operations)) if i not in head]
+
+    def named(self, *names: str, head: bool = True) -> list[int]:
+        return [i for i in (self.head if head else self.body) if self.operations[i].name in names]
+
+    def under(self, i: int) -> tuple[Operation, int, bool]:
+        """What an operation is told, past all that only moves or scales it; whether something scales it."""
+        scaled = False
+        while len(self.operations[i].below) == 1:
+            i = self.operations[i].below[0]
+            operation = self.operations[i]
+            alone = len(operation.below) == 1 and not _is_weights(operation)
+            if not (alone and operation.name in MOVES | SCALES):
+                break
+            scaled |= operation.name in SCALES
+        return self.operations[i], i, scaled
+
+
+def _is_weights(operation: Operation) -> bool:
+    return operation.owns or operation.name in MATMULS
+
+
+@dataclass
+class Reading:
+    """What one look at a loss gave: its value, its graph, and statistics by (operation, name), all on the device."""
+
+    loss: Tensor
+    graph: Graph | None = None
+    statistics: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    strangers: list[nn.Parameter] = field(default_factory=list)  # in the graph, and not the model's
+    reaches: bool = True  # whether any of the model's parameters is in the graph
+
+
+def read(loss: Tensor, own: set[int], output: Tensor | None, whole: bool) -> Reading:
+    """Look at a loss before its backward pass; `own` are the ids of the model's parameters, `output` its output.
+
+    `whole`: down to the data, with all statistics; else the head only, and only what can turn into nan or inf.
+    """
+    reading = Reading(loss.detach())
+    if loss.grad_fn is None:
+        reading.reaches = False
+        return reading
+    nodes: list[Any] = [loss.grad_fn]
+    place = {loss.grad_fn: 0}
+    operations: list[Operation] = []
+    strangers: dict[int, nn.Parameter] = {}
+    ours = False
+    for node in nodes:  # grows meanwhile
+        name, owns, below, children = _name(node), False, [], []
+        for child, _ in node.next_functions:
+            leaf = None if child is None else _leaf(child)
+            if leaf is None:
+                children += [] if child is None else [child]
+                continue
+            owns |= isinstance(leaf, nn.Parameter)
+            ours |= id(leaf) in own
+            if isinstance(leaf, nn.Parameter) and id(leaf) not in own:
+                strangers[id(leaf)] = leaf
+        for child in children if whole or not (owns or name in MATMULS) else ():
+            if child not in place and len(nodes) < LIMIT:
+                place[child] = len(nodes)
+                nodes.append(child)
+            if child in place:
+                below.append(place[child])
+        operations.append(Operation(name, tuple(below), owns, **_facts(name, node)))
+    graph = Graph(tuple(operations))
+    reading.graph, reading.strangers, reading.reaches = graph, list(strangers.values()), ours
+    head = set(graph.head)
+    for i in range(len(operations)) if whole else graph.head:
+        look = SINGULAR.get(operations[i].name) or (STATISTICS.get(operations[i].name) if whole else None)
+        if look is None or (i not in head and operations[i].name not in ANYWHERE):
+            continue
+        try:
+            found = look(nodes[i], output) if operations[i].name in ("Pow", "Abs") else look(nodes[i])
+        except (RuntimeError, AttributeError, TypeError):  # written over since, freed, or not saved
+            continue
+        reading.statistics |= {(i, what): value.detach() for what, value in found.items()}
+    for i in graph.head if whole else ():
+        reading.statistics |= _fit(graph, i, nodes, output)
+    return reading
+
+
+def _name(node: Any) -> str:
+    name: str = node.name()
+    return name.rpartition("Backward")[0] or name
+
+
+def _leaf(node: Any) -> Tensor | None:
+    """The leaf that a node adds gradients to, through what only turns or casts it."""
+    for _ in range(3):
+        if (variable := getattr(node, "variable", None)) is not None:
+            return variable if isinstance(variable, Tensor) else None
+        if len(node.next_functions) != 1 or _name(node) not in ("T", "Transpose", "Permute", "ToCopy", "View"):
+            return None
+        node = node.next_functions[0][0]
+        if node is None:
+            return None
+    return None
+
+
+def _facts(name: str, node: Any) -> dict[str, Any]:
+    try:
+        if name in ("Softmax", "LogSoftmax"):
+            shape, dim = node._saved_result.shape, int(node._saved_dim)
+            dim = (dim - (1 << 64) if dim >= 1 << 63 else dim) % len(shape)
+            return {
+                "dim": dim,
+                "size": shape[dim],
+                "rank": len(shape),
+                "square": len(shape) == 2 and shape[0] == shape[1],
+            }
+        if name in LOSSES:
+            return {"mean": node._saved_reduction == 1}
+        if name == "NativeDropout":
+            return {"probability": float(node._saved_p)}
+    except (RuntimeError, AttributeError, TypeError, IndexError):
+        pass
+    return {}
+
+
+# --- statistics: of what an operation saved for its derivative -----------------------------------------------------
+
+
+def _log_softmax(node: Any) -> dict[str, Tensor]:
+    result = node._saved_result[:ROWS]
+    dim = _dim(node)
+    return {"span": (result.amax(dim) - result.amin(dim)).float().mean()}
+
+
+def _softmax(node: Any) -> dict[str, Tensor]:
+    result = node._saved_result
+    rows = result.movedim(_dim(node), -1).flatten(0, -2) if result.dim() > 1 else result[None]
+    return {"peak": rows[:ROWS].amax(-1).float().mean()}
+
+
+def _attention(node: Any) -> dict[str, Tensor]:
+    """The largest weight of attention that is fused: from a few queries, with all keys."""
+    query, key = node._saved_query[:2, :, :8].float(), node._saved_key[:2].float()
+    scale = node._saved_scale or query.shape[-1] ** -0.5
+    if query.shape[1] != key.shape[1]:
+        return {}
+    weights = torch.softmax(scale * query @ key.transpose(-1, -2), -1)
+    return {"peak": weights.amax(-1).mean(), "keys": torch.tensor(float(key.shape[-2]))}
+
+
+def _nll(node: Any) -> dict[str, Tensor]:
+    scores, target = node._saved_self, node._saved_target
+    if scores.dim() > 2:
+        scores, target = scores.movedim(1, -1).flatten(0, -2), target.flatten()
+    scores, target = scores[:ROWS].float(), target[:ROWS]
+    found = {"total": scores.logsumexp(-1).abs().mean()}
+    classes = scores.shape[-1]
+    if classes <= CLASSES and target.dim() == 1:
+        there = ((target >= 0) & (target < classes)).float()
+        counts = torch.zeros(classes, device=target.device)
+        found["classes"] = counts.scatter_add_(0, target.clamp(0, classes - 1), there)
+    return found
+
+
+def _bce(node: Any) -> dict[str, Tensor]:
+    target = node._saved_target.float()
+    outside = ((target < -1e-3) | (target > 1 + 1e-3)).float().mean()
+    return {"target": target.mean(), "outside": outside}
+
+
+def _two(node: Any) -> dict[str, Tensor]:
+    return _compared(node._saved_self, node._saved_target)
+
+
+def _difference(node: Any, output: Tensor | None) -> dict[str, Tensor]:
+    """Of a squared or absolute difference that was written by hand: the target is the output less the difference."""
+    if _name(node) == "Pow" and node._saved_exponent != 2:
+        return _power(node)
+    residual = node._saved_self
+    ((sub, _),) = node.next_functions
+    if output is None or _name(sub) != "Sub" or output.shape != residual.shape:
+        return {}
+    branches = [child is not None for child, _ in sub.next_functions]
+    if branches == [True, True]:
+        return {}
+    return _compared(output, output - residual if branches[0] else output + residual)
+
+
+def _compared(output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    output, target = output.float(), target.float()
+    return {
+        "output": output.square().mean().sqrt(),
+        "rms": target.square().mean().sqrt(),
+        "variance": target.var(correction=0),
+        "average": target.mean(),
+    }
+
+
+def _least(attribute: str) -> Callable[[Any], dict[str, Tensor]]:
+    return lambda node: {"least": getattr(node, attribute).abs().amin().float()}
+
+
+def _divisor(node: Any) -> dict[str, Tensor]:
+    other = node._saved_other
+    return {"least": other.abs().amin().float()} if isinstance(other, Tensor) else {}
+
+
+def _power(node: Any) -> dict[str, Tensor]:
+    exponent = node._saved_exponent
+    return _least("_saved_self")(node) if not isinstance(exponent, Tensor) and exponent < 1 else {}
+
+
+def _dropped(node: Any) -> dict[str, Tensor]:
+    """A dropout called as a function multiplies by 0 or by 1 / (1 - p)."""
+    other = node._saved_other
+    if not isinstance(other, Tensor) or other.dim() < 2 or len([c for c, _ in node.next_functions if c]) != 1:
+        return {}
+    return {"zeros": (other == 0).float().mean(), "most": other.amax().float(), "least": other.amin().float()}
+
+
+def _dim(node: Any) -> int:
+    dim = int(node._saved_dim)
+    return dim - (1 << 64) if dim >= 1 << 63 else dim
+
+
+def _fit(graph: Graph, i: int, nodes: Sequence[Any], output: Tensor | None) -> dict[tuple[int, str], Tensor]:
+    """Whether an activation right before a regression's loss can say what is asked of it."""
+    if graph.operations[i].name not in RESIDUALS:
+        return {}
+    last, j, scaled = graph.under(i)
+    if last.name not in RANGES or scaled:
+        return {}
+    try:
+        if graph.operations[i].name in ("Pow", "Abs"):
+            said = nodes[j]._saved_result
+            residual = nodes[i]._saved_self
+            first = nodes[i].next_functions[0][0].next_functions[0][0] is not None
+            target = said.view_as(residual) - residual if first else said.view_as(residual) + residual
+        else:
+            said, target = nodes[i]._saved_self, nodes[i]._saved_target
+    except (RuntimeError, AttributeError, TypeError, IndexError):
+        return {}
+    low, high = RANGES[last.name]
+    margin = 0.01 * (high - low) if high < float("inf") else 1e-3
+    found = {"outside": ((target < low - margin) | (target > high + margin)).float().mean()}
+    if last.name in ("Sigmoid", "Tanh"):
+        wrong = (said - target).abs() > 0.5 * (high - low)
+        slope = 4 * said * (1 - said) if last.name == "Sigmoid" else 1 - said * said
+        found |= {"wrong": wrong.float().mean(), "wrong and flat": (wrong & (slope < FLAT)).float().mean()}
+    return {(i, what): value.detach() for what, value in found.items()}
+
+
+def _flat(node: Any) -> dict[str, Tensor]:
+    y = node._saved_result
+    return {"flat": (4 * y * (1 - y) < FLAT).float().mean(), "average": y.float().mean()}
+
+
+SINGULAR: dict[str, Callable[..., dict[str, Tensor]]] = {  # whose value or slope is infinite at one point
+    "Log": _least("_saved_self"),
+    "Log2": _least("_saved_self"),
+    "Log10": _least("_saved_self"),
+    "Log1P": lambda node: {"least": (1 + node._saved_self).abs().amin().float()},
+    "Sqrt": _least("_saved_result"),
+    "Std": _least("_saved_result"),
+    "Rsqrt": lambda node: {"least": 1 / node._saved_result.abs().amax().float()},
+    "Reciprocal": lambda node: {"least": 1 / node._saved_result.abs().amax().float()},
+    "Div": _divisor,
+    "Acos": lambda node: {"least": (1 - node._saved_self.abs()).amin().float()},
+    "Asin": lambda node: {"least": (1 - node._saved_self.abs()).amin().float()},
+    "Atanh": lambda node: {"least": (1 - node._saved_self.abs()).amin().float()},
+    "Pow": _difference,
+}
+LOSSES: dict[str, Callable[..., dict[str, Tensor]]] = {
+    "NllLoss": _nll,
+    "NllLoss2D": _nll,
+    "BinaryCrossEntropy": _bce,
+    "BinaryCrossEntropyWithLogits": _bce,
+    "MseLoss": _two,
+    "SmoothL1Loss": _two,
+    "HuberLoss": _two,
+}
+STATISTICS: dict[str, Callable[..., dict[str, Tensor]]] = LOSSES | {
+    "Abs": _difference,
+    "LogSoftmax": _log_softmax,
+    "Softmax": _softmax,
+    "Sigmoid": _flat,
+    "Mul": _dropped,
+    "ScaledDotProductFlashAttentionForCpu": _attention,
+    "ScaledDotProductFlashAttention": _attention,
+    "ScaledDotProductEfficientAttention": _attention,
+    "ScaledDotProductCudnnAttention": _attention,
+}
+ANYWHERE = {*SINGULAR, *(name for name in STATISTICS if "Attention" in name), "Softmax", "Mul"}  # also under the head
+
+
+class _Listener:
+    """Tells attached probes of each backward pass, before it runs; at rest, `torch.autograd.backward` is as it was."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Callable[[Sequence[Tensor]], None], Callable[[], None]]] = []
+        self.original: Any = None
+
+    def add(self, before: Callable[[Sequence[Tensor]], None], after: Callable[[], None]) -> Callable[[], None]:
+        """Calls `before` with the losses, and `after`; returns what ends it."""
+        entry = (before, after)
+        if not self.told:
+            self.original = torch.autograd.backward
+            torch.autograd.backward = self
+        self.told.append(entry)
+
+        def remove() -> None:
+            self.told.remove(entry)
+            if not self.told and torch.autograd.backward is self:
+                torch.autograd.backward = self.original
+
+        return remove
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        told = list(self.told)
+        losses = list(_tensors(args[0] if args else kwargs.get("tensors")))
+        for before, _ in told:
+            before(losses)
+        result = self.original(*args, **kwargs)
+        for _, after in told:
+            after()
+        return result
+
+
+def _tensors(given: Any) -> Iterator[Tensor]:
+    yield from [given] if isinstance(given, Tensor) else [t for t in given or () if isinstance(t, Tensor)]
+
+
+LISTENER = _Listener()

@@ -1,0 +1,105 @@
+"""What can be wrong: a rule for each, in the order in which one thing leads to another.
+
+A rule is a function of the evidence that returns a `Finding` or nothing. `RULES` lists them with the causes that they
+can name: data before loss, loss before optimizer, weights before what flows through them. Of several findings the one
+that was seen first comes first, and of those seen together the one whose rule stands first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vgdocs.probe.evidence import Evidence
+from vgdocs.probe.finding import Finding
+from vgdocs.probe.rules import connection, data, flow, loss, numerics, optimizer, recurrent, units
+
+Rule = Callable[[Evidence], Finding | None]
+
+RULES: dict[Rule, tuple[str, ...]] = {
+    data.nan_in_the_data: ("nan in the input", "nan in the targets"),
+    loss.softmax_over_one_unit: ("softmax over one unit",),
+    loss.wrong_dimension: ("wrong dimension",),
+    loss.twice: ("softmax twice", "sigmoid twice"),
+    loss.misfit: ("loss does not fit the outputs",),
+    connection.not_connected: ("not connected",),
+    optimizer.not_registered: ("not in the optimizer",),
+    optimizer.not_in_the_optimizer: ("not in the optimizer",),
+    optimizer.frozen: ("frozen",),
+    optimizer.cleared_too_late: ("gradients cleared too late",),
+    optimizer.gradients_accumulate: ("gradients accumulate",),
+    units.symmetric_weights: ("symmetric weights",),
+    data.inputs_not_scaled: ("inputs not scaled",),
+    data.targets_not_scaled: ("targets not scaled",),
+    loss.output_range: ("output range",),
+    connection.no_activations: ("no activations",),
+    units.dropout: ("dropout",),
+    units.batch_statistics: ("batch statistics",),
+    optimizer.weight_decay: ("weight decay",),
+    optimizer.clipped_away: ("clipped away",),
+    numerics.singular_operation: ("logarithm of zero", "infinite slope", "division by zero"),
+    numerics.underflow: ("underflow",),
+    units.attention_logits: ("attention logits",),
+    loss.saturating_gan: ("saturating GAN loss",),
+    loss.saturated_output: ("saturation",),
+    units.saturation: ("saturation",),
+    units.dead_units: ("dead ReLUs",),
+    flow.exploding: ("batch normalisation", "unscaled residuals", "gain", "unknown"),
+    flow.vanishing: ("activation", "initialisation", "saturation", "unknown"),
+    recurrent.exploding_in_time: ("recurrence",),
+    recurrent.vanishing_in_time: ("recurrence", "forget gate"),
+    loss.no_lower_bound: ("loss without a lower bound",),
+    optimizer.post_norm: ("post-norm without warm-up",),
+    optimizer.learning_rate_too_large: ("learning rate too large",),
+    optimizer.learning_rate_too_small: ("learning rate too small",),
+    connection.exactly_zero: ("exactly zero",),
+    numerics.overflow: ("overflow",),
+    data.labels_do_not_depend: ("labels do not depend on the inputs",),
+}
+
+_BLOWN_UP = {"learning rate too large", "dead ReLUs", "saturation", "overflow", "exactly zero"}
+_STILL = {"learning rate too small", "exactly zero", "dead ReLUs"}
+_FLOW = {"gain", "initialisation", "activation", "unknown"}
+_LATER = {"labels do not depend on the inputs"}
+FOLLOWS: dict[str, set[str]] = {  # what each cause accounts for, if it was there first
+    "nan in the input": {"overflow", "infinite slope", "division by zero", "logarithm of zero"},
+    "nan in the targets": {"overflow", "infinite slope", "division by zero", "logarithm of zero"},
+    "softmax over one unit": {"output range", "saturation", *_STILL},
+    "softmax twice": {"post-norm without warm-up", *_LATER},
+    "sigmoid twice": _LATER,
+    "wrong dimension": _LATER,
+    "loss does not fit the outputs": {"overflow", "learning rate too large", *_LATER},
+    "output range": {"saturation", "learning rate too large", *_STILL, *_LATER},
+    "not in the optimizer": _STILL | _LATER,
+    "frozen": _LATER,
+    "gradients cleared too late": {"learning rate too small", *_LATER},
+    "gradients accumulate": _BLOWN_UP | _LATER,
+    "symmetric weights": {"initialisation", "post-norm without warm-up", "learning rate too large", *_STILL, *_LATER},
+    "inputs not scaled": _BLOWN_UP | _FLOW | {"no activations", *_LATER},
+    "targets not scaled": _BLOWN_UP | {"learning rate too small", *_LATER},
+    "weight decay": {"attention logits", "learning rate too large", *_STILL, *_FLOW, *_LATER},
+    "clipped away": {"learning rate too small", *_LATER},
+    "logarithm of zero": {"overflow"},
+    "infinite slope": {"overflow"},
+    "division by zero": {"overflow"},
+    "underflow": _STILL | _FLOW,
+    "attention logits": {"learning rate too large"},
+    "saturating GAN loss": {"saturation", *_STILL},
+    "saturation": {"activation", "initialisation", "saturation", "unknown", *_STILL, *_LATER},
+    "dead ReLUs": {"exactly zero", "learning rate too small", *_LATER},
+    "activation": _STILL | _LATER,
+    "initialisation": _STILL | _LATER,
+    "batch normalisation": {"overflow", "learning rate too large", *_LATER},
+    "unscaled residuals": _BLOWN_UP | _LATER,
+    "gain": _BLOWN_UP | _LATER,
+    "not connected": {"exactly zero", *_LATER},
+    "recurrence": _BLOWN_UP | _LATER,
+    "forget gate": _LATER,
+    "loss without a lower bound": _BLOWN_UP,
+    "post-norm without warm-up": {"learning rate too large", *_LATER},
+    "learning rate too large": _BLOWN_UP | _FLOW | {"attention logits", *_STILL, *_LATER},
+    "learning rate too small": _LATER,
+    "dropout": {"learning rate too large", *_LATER},
+    "batch statistics": _LATER,
+    "no activations": _LATER,
+}
+CAUSES = tuple(dict.fromkeys(cause for causes in RULES.values() for cause in causes))

@@ -1,0 +1,107 @@
+"""The data: nan in it, its scale, and whether the labels have to do with it."""
+
+from __future__ import annotations
+
+import statistics
+
+from vgdocs.probe.evidence import Evidence
+from vgdocs.probe.finding import Finding
+
+# Root mean square of what the first layer is fed. Pixels from 0 to 255 have about 100; standardised data has 1. With
+# PyTorch's weights the first pre-activations are 0.6 times as large, and tanh is flat from 2.2 on.
+LARGE, SMALL = 30.0, 1e-3
+UNEVEN = 1e3  # root mean square of the largest feature over the median one
+# Root mean square of a regression's targets. A network as it is drawn answers with about 0.1 to 1, and Adam at 0.001
+# moves
+# the answer of 64 units by 0.06 a step at most.
+LARGE_TARGETS, SMALL_TARGETS = 100.0, 1e-3
+LONG = 100  # steps from which on a loss that doesn't fall says something
+TRAVELLED = 0.5  # way of the weights over their norm, from which on they had a chance
+PAGE = "problem/not-this.md"
+
+
+def nan_in_the_data(e: Evidence) -> Finding | None:
+    """nan or inf in what the network is fed, or in the targets."""
+    for number, inputs in e.record.inputs.items():
+        if number not in e.kept:
+            continue
+        bad = {name: numbers[3] for name, numbers in inputs.items() if numbers[3] > 0}
+        if bad and (e.broken is None or number <= e.broken or len(inputs) == len(bad)):
+            share = max(bad.values())
+            evidence = f"{share:.2g} of the values that the network is fed are nan or inf at step {number}."
+            remedy = (
+                "look for missing values, and for a division by the standard deviation of a feature that is constant: "
+                "fill the former, add 1e-8 to the latter"
+            )
+            return Finding("non-finite", "nan in the input", (), evidence, remedy, PAGE, number)
+    for number, found in e.record.statistics.items():
+        for (i, what), (value, *_) in found.items():
+            if number in e.kept and what == "rms" and value != value and found[i, "output"][0] == found[i, "output"][0]:
+                evidence = f"the targets have nan at step {number}, and the outputs don't."
+                return Finding(
+                    "non-finite", "nan in the targets", (), evidence, "fill or leave out missing targets", PAGE, number
+                )
+    return None
+
+
+def inputs_not_scaled(e: Evidence) -> Finding | None:
+    """Inputs, or one of their features, far from a mean square of 1."""
+    for number, inputs in e.record.inputs.items():
+        for name, (rms, largest, median, bad, *_) in inputs.items():
+            if name not in e.number or number not in e.kept or bad > 0 or rms == 0:
+                continue
+            uneven = median > 0 and largest > UNEVEN * median and largest > LARGE
+            if not (rms > LARGE or rms < SMALL or uneven):
+                continue
+            evidence = f"{e.span([name])} is fed data whose root mean square is {rms:.2g}"
+            evidence += (
+                f"; that of the largest feature is {largest:.2g}, of the median one {median:.2g}." if uneven else "."
+            )
+            remedy = (
+                "standardise each feature (subtract its mean, divide by its standard deviation), or normalise "
+                "the first layer's inputs"
+            )
+            return Finding("data", "inputs not scaled", (name,), evidence, remedy, PAGE, number)
+    return None
+
+
+def targets_not_scaled(e: Evidence) -> Finding | None:
+    """A regression's targets that are far from what a network answers."""
+    if e.graph is None:
+        return None
+    for i in e.graph.head:
+        rms, output = e.statistic(i, "rms"), e.statistic(i, "output")
+        if not rms:
+            continue
+        target, answer = rms[0], output[0]
+        if target > LARGE_TARGETS or 0 < target < min(SMALL_TARGETS, 0.1 * answer):
+            evidence = (
+                f"the targets have a root mean square of {target:.2g}; the network began by answering {answer:.2g}."
+            )
+            remedy = "standardise the targets, and turn the answers back when they are used"
+            return Finding("data", "targets not scaled", (), evidence, remedy, PAGE)
+    return None
+
+
+def labels_do_not_depend(e: Evidence) -> Finding | None:
+    """Everything works and nothing is learned."""
+    last = e.loss_at_last
+    if e.guess is None or last is None or len(e.losses) < LONG or not e.is_stuck:
+        return None
+    ways = [sum(e.values(name, "update_ratio")) for name in e.trunk]
+    full = len(e.values(e.trunk[0], "update_ratio")) if e.trunk else 0
+    if not full or statistics.median(ways) * e.steps / full < TRAVELLED:
+        return None
+    evidence = (
+        f"after {e.steps} steps, in which the weights moved by "
+        f"{statistics.median(ways) * e.steps / full:.2g} times their norm "
+        f"step by step, the loss is {last:.3g}; an answer that ignores the inputs gets {e.guess:.3g}. It "
+        "looks as if the labels "
+        "had nothing to do with the inputs. It can be a task that is only hard."
+    )
+    remedy = (
+        "look at ten examples with their labels as the network gets them; fit ten by heart: if that works "
+        "and validation "
+        "doesn't, it is the labels"
+    )
+    return Finding("not learning", "labels do not depend on the inputs", (), evidence, remedy, PAGE, e.numbers[-1])

@@ -1,0 +1,256 @@
+"""What the loss is given: outputs that don't fit it, a range that can't say what is asked, no lower bound."""
+
+from __future__ import annotations
+
+import math
+
+from vgdocs.probe.evidence import FEW, Evidence
+from vgdocs.probe.finding import Finding
+from vgdocs.probe.graph import MOVES, RANGES, RESIDUALS, SCALES
+
+FITS = 0.05  # how far the logarithm of a sum of probabilities may be from 0
+OUTSIDE = 0.05  # share of the targets that the output can't take
+FLAT = 0.5  # share of the wrong outputs that are where the activation is flat
+WRONG = 0.02  # share of outputs that are off by half the range, from which on they are looked at
+SPAN = 1.05  # on the widest difference of class scores that an activation allows, for rounding
+FELL = 20.0  # times its first size that a loss without a lower bound has fallen below 0
+SLOWED = 0.5  # fall of the last third over that of the first: a critic whose weights are clipped comes to rest
+NLL = ("NllLoss", "NllLoss2D")
+BINARY = ("BinaryCrossEntropyWithLogits", "LogSigmoid", "Softplus")
+PAGE = "problem/not-this.md"
+
+
+def _found(cause: str, evidence: str, remedy: str, page: str = PAGE, since: int = 0) -> Finding:
+    return Finding("loss and output", cause, (), evidence, remedy, page, since)
+
+
+def softmax_over_one_unit(e: Evidence) -> Finding | None:
+    """A softmax, or a cross-entropy, over a dimension of length 1, which is 1 whatever goes in."""
+    for i in e.graph.named("Softmax", "LogSoftmax") if e.graph else ():
+        if e.operation(i).size == 1:
+            evidence = (
+                "the softmax before the loss runs over a dimension of length 1: it is 1 whatever the network says, and "
+                "its derivative is 0."
+            )
+            remedy = (
+                "one unit with a sigmoid (binary_cross_entropy_with_logits), or a unit for each class; in a "
+                "regression neither"
+            )
+            return _found("softmax over one unit", evidence, remedy)
+    return None
+
+
+def wrong_dimension(e: Evidence) -> Finding | None:
+    """A softmax over the batch, or one whose classes aren't those that the loss reads."""
+    for i in e.graph.named("Softmax", "LogSoftmax") if e.graph else ():
+        operation = e.operation(i)
+        if operation.dim == 0 and operation.rank > 1 and operation.size > 1 and not operation.square:
+            evidence = (
+                f"the softmax before the loss runs over the first of {operation.rank} dimensions "
+                f"({operation.size} long), "
+                "which is the batch: the examples compete with each other, and not the classes."
+            )
+            return _found("wrong dimension", evidence, "dim=-1, or the dimension that the classes are in")
+    for i in e.graph.named(*NLL) if e.graph else ():
+        total = e.statistic(i, "total")
+        if total and min(total) > FITS and e.graph and e.graph.under(i)[0].name == "LogSoftmax":
+            evidence = (
+                "the probabilities that nll_loss is told don't sum to 1 over its classes (the logarithm "
+                "of the sum is off "
+                f"by {total[0]:.2g}), though a log_softmax made them: it runs over another dimension."
+            )
+            return _found("wrong dimension", evidence, "give log_softmax the dimension that the classes are in")
+    return None
+
+
+def twice(e: Evidence) -> Finding | None:
+    """Softmax or sigmoid at the end of the network, and again in the loss."""
+    if e.graph is None:
+        return None
+    for i in e.graph.named("LogSoftmax", "Softmax"):
+        below, j, _ = e.graph.under(i)
+        if below.name == "Softmax" and j in e.graph.head and _is_narrow(e, i, 1.0):
+            evidence = (
+                "a softmax is applied to what a softmax has made: the class scores then differ by 1 at "
+                "most, and the loss "
+                f"can't fall below {_floor(e.operation(i).size, 1.0):.2f} however sure the network is."
+            )
+            return _found("softmax twice", evidence, "drop the network's own softmax: cross_entropy takes raw scores")
+    for i in e.graph.named(*BINARY, "Sigmoid"):
+        below, j, scaled = e.graph.under(i)
+        if below.name == "Sigmoid" and j in e.graph.head and not scaled:
+            evidence = (
+                "a sigmoid is applied to what a sigmoid has made: the probability then lies between 0.5 "
+                "and 0.73, and the "
+                f"loss of an example can't fall below {-math.log(0.7311):.2f}, or {math.log(2):.2f}."
+            )
+            remedy = "drop the network's own sigmoid: a loss with logits takes raw scores"
+            return _found("sigmoid twice", evidence, remedy)
+    return None
+
+
+def misfit(e: Evidence) -> Finding | None:
+    """A loss that expects something else than it is given."""
+    if e.graph is None:
+        return None
+    cause = "loss does not fit the outputs"
+    for i in e.graph.named(*NLL):
+        below, _, _ = e.graph.under(i)
+        total = e.statistic(i, "total")
+        if below.name != "LogSoftmax" and total and min(total) > FITS:
+            given = "probabilities" if below.name == "Softmax" else "numbers"
+            evidence = (
+                f"nll_loss expects log-probabilities and gets {given} whose exponentials don't sum to 1 "
+                "(the logarithm of "
+                f"the sum is off by {total[0]:.2g}): it only grows the right score, or falls without end."
+            )
+            return _found(cause, evidence, "cross_entropy, or log_softmax before nll_loss")
+    for i in e.graph.named("LogSoftmax"):
+        below, j, _ = e.graph.under(i)
+        if below.name in ("Sigmoid", "Hardsigmoid") and j in e.graph.head and _is_narrow(e, i, 1.0):
+            floor = _floor(e.operation(i).size, 1.0)
+            evidence = (
+                "cross_entropy gets the outputs of a sigmoid: they differ by 1 at most, and the loss can't "
+                f"fall below {floor:.2f}."
+            )
+            return _found(cause, evidence, "drop the sigmoid, or, if several classes can be true, use a binary loss")
+    for i in e.graph.named("BinaryCrossEntropyWithLogits"):
+        below, j, scaled = e.graph.under(i)
+        if below.name in ("Softmax", "LogSoftmax") and j in e.graph.head and not scaled:
+            evidence = f"the loss applies a sigmoid to what a {below.name} has made."
+            return _found(cause, evidence, "raw scores, or cross_entropy if one class alone is true")
+    for i in e.graph.named("BinaryCrossEntropyWithLogits", "BinaryCrossEntropy"):
+        outside = e.statistic(i, "outside")
+        if outside and max(outside) > OUTSIDE:
+            evidence = (
+                f"{max(outside):.0%} of the targets of a binary cross-entropy lie outside 0 to 1: the loss has "
+                "no lower bound."
+            )
+            return _found(
+                cause, evidence, "targets of 0 and 1; cross_entropy for class numbers; a squared error for quantities"
+            )
+        below, _, _ = e.graph.under(i)
+        share = e.statistic(i, "target")
+        if below.name == "Softmax" and share and not 0.8 <= share[0] * below.size <= 1.2:
+            evidence = (
+                f"the outputs of a softmax sum to 1, and the targets to {share[0] * below.size:.2g}: several "
+                "are true, or none."
+            )
+            return _found(cause, evidence, "a sigmoid for each unit (binary_cross_entropy_with_logits)")
+        if e.operation(i).name == "BinaryCrossEntropy" and (below.owns or below.name == "Addmm"):
+            evidence = "binary_cross_entropy expects probabilities and gets the raw outputs of a layer, cut at 0 and 1."
+            return _found(cause, evidence, "binary_cross_entropy_with_logits")
+    return None
+
+
+def output_range(e: Evidence) -> Finding | None:
+    """The last activation can't say what is asked."""
+    if e.graph is None:
+        return None
+    for i in e.graph.named("LogSoftmax"):
+        below, j, scaled = e.graph.under(i)
+        if j not in e.graph.head or scaled or below.name not in ("Relu", "Tanh", "Hardtanh"):
+            continue
+        if below.name == "Relu":
+            evidence = (
+                "the class scores have passed a ReLU: a score that is 0 gets no gradient, and no score can be below 0."
+            )
+            return _found(
+                "output range", evidence, "no activation between the last layer and cross_entropy", "solutions/relu.md"
+            )
+        if _is_narrow(e, i, 2.0):
+            floor = _floor(e.operation(i).size, 2.0)
+            evidence = (
+                "the class scores have passed a tanh: they differ by 2 at most, and the loss can't fall below "
+                f"{floor:.2f}."
+            )
+            return _found("output range", evidence, "no activation between the last layer and cross_entropy")
+    for i in e.graph.named(*RESIDUALS):
+        outside = e.statistic(i, "outside")
+        below, _, _ = e.graph.under(i)
+        if outside and min(outside) > OUTSIDE:
+            low, high = RANGES[below.name]
+            evidence = (
+                f"the network ends with a {below.name}, whose outputs lie between {low:g} and {high:g}, and "
+                f"{outside[0]:.0%} of the targets lie outside."
+            )
+            return _found("output range", evidence, "no activation at the end, or targets scaled into its range")
+    return None
+
+
+def saturated_output(e: Evidence) -> Finding | None:
+    """A squared error on an activation that is flat where it is wrong."""
+    for i in e.graph.named(*RESIDUALS) if e.graph else ():
+        wrong, flat = e.statistic(i, "wrong"), e.statistic(i, "wrong and flat")
+        if wrong and min(wrong) > WRONG and all(f > FLAT * w for f, w in zip(flat, wrong, strict=True)):
+            name = e.graph.under(i)[0].name.lower() if e.graph else ""
+            evidence = (
+                f"{wrong[-1]:.0%} of the outputs are off by more than half of what the {name} can say, and "
+                f"{flat[-1] / wrong[-1]:.0%} of these are where it is flat: the squared error's gradient "
+                "is next to nothing there."
+            )
+            remedy = "a cross-entropy, whose gradient doesn't vanish there; smaller last weights and biases"
+            return Finding("saturation", "saturation", (), evidence, remedy, "causes/activations.md")
+    return None
+
+
+def saturating_gan(e: Evidence) -> Finding | None:
+    """The generator's loss log(1 - D), which is flat where the discriminator is sure (Goodfellow et al. 2014)."""
+    last = e.loss_at_last
+    if e.graph is None or last is None or last > 0:
+        return None
+    evidence = (
+        f"the loss, {last:.1e}, is the logarithm of one less a probability that is next to 0, where both are flat: the "
+        "discriminator is sure, and the generator gets no gradient."
+    )
+    remedy = "minimise -log(D) instead, which is steep there, or a discriminator that is trained less"
+    found = _found("saturating GAN loss", evidence, remedy, "causes/activations.md")
+    for i in e.graph.named("Log", "Log1P"):
+        j = i
+        while len(e.operation(j).below) == 1 and e.operation(j).name in {"Log", "Log1P", "Rsub"} | MOVES | SCALES:
+            j = e.operation(j).below[0]
+        flat, average = e.statistic(j, "flat"), e.statistic(j, "average")
+        if e.operation(j).name == "Sigmoid" and flat and flat[-1] > 0.9 and average[-1] < 0.5:
+            return found
+    below_zero = [
+        i for i in e.graph.named("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits") if e.statistic(i, "target")
+    ]
+    if below_zero and last > -0.02 and e.is_stuck is None and max(e.statistic(below_zero[0], "target")) == 0:
+        return found
+    return None
+
+
+def no_lower_bound(e: Evidence) -> Finding | None:
+    """A loss that is linear in the outputs: they grow, and nothing else."""
+    if e.graph is None or len(e.losses) < FEW:
+        return None
+    linear = MOVES | SCALES | {"Mean", "Sum", *NLL}
+    operations = [e.operation(i) for i in e.graph.head]
+    plain = all(o.name in linear and (o.name not in SCALES or len(o.below) <= 1) for o in operations)
+    third = len(e.losses) // 3
+    first, last = max(abs(loss) for loss in e.losses[:3]), e.losses[-1]
+    drops = e.losses[0] - e.losses[third], e.losses[-third] - last
+    if not (plain and last < -FELL * first and drops[1] > SLOWED * drops[0]):
+        return None
+    evidence = (
+        f"the loss is linear in the outputs, has fallen from {e.losses[0]:.2g} to {last:.2g}, and falls "
+        "on without slowing down: "
+        "larger outputs always make it smaller."
+    )
+    remedy = (
+        "a loss with a minimum (hinge, logistic, squared); log_softmax before nll_loss; for a critic "
+        "clipped weights or "
+        "a penalty on its gradient"
+    )
+    return _found("loss without a lower bound", evidence, remedy, since=e.numbers[0])
+
+
+def _floor(classes: int, span: float) -> float:
+    """The least cross-entropy of scores that differ by `span` at most."""
+    return math.log1p((classes - 1) * math.exp(-span))
+
+
+def _is_narrow(e: Evidence, i: int, width: float) -> bool:
+    """Whether class scores differ by no more than an activation allows: nothing has scaled them up since."""
+    span = e.statistic(i, "span")
+    return not span or max(span) <= width * SPAN

@@ -1,0 +1,268 @@
+"""What the optimizer does: which parameters it holds, with which gradients, how far it moves them."""
+
+from __future__ import annotations
+
+import statistics
+
+from vgdocs.probe.evidence import FEW, Evidence
+from vgdocs.probe.finding import Finding
+
+# Change of a layer's parameters in one step over their norm. A thousandth is a common rule of thumb; Adam's first step
+# at 0.001 takes 0.03 in a layer of 512 units at PyTorch's scale. Half of the norm leaves little of what was there.
+LARGE_UPDATE = 0.5
+SMALL_UPDATE = 1e-6  # after a thousand steps a thousandth of the weights at most would have changed
+BOLD_UPDATE = 0.1  # a tenth in one step: too much only where nothing is learned
+ROSE = 3.0  # a loss above as many times its first value has been thrown off
+LEFT = 0.5  # norm of gradients that weren't cleared over those of the step
+CLIPPED = 1e-3  # norm that is left of a gradient
+SHRUNK = 0.5  # of a weight's norm
+DECAY = 0.5  # share of an update that is weight decay
+POST_NORMS = 6  # normalisations of a sum with its skip, from which on a Transformer needs warm-up
+RANDOM = 1.15  # largest singular value over that of a random matrix: 0.8 to 1.0 as drawn, from 1.5 on after 300 steps
+PAGE = "problem/not-this.md"
+
+
+def not_in_the_optimizer(e: Evidence) -> Finding | None:
+    """Parameters that are to be trained, that no optimizer was seen to move, and that look as they were drawn."""
+    weights = [
+        name
+        for name in e.trained
+        if e.record.held.get(name) == 0 and e.is_still(name) and e.record.drawn.get(name, RANDOM) < RANDOM
+    ]
+    if weights:
+        evidence = (
+            f"the optimizer holds no parameter of {e.span(weights)}, and nothing else moves them; their "
+            "weights look as drawn."
+        )
+        remedy = (
+            "build the optimizer after the last change of the model, from model.parameters(); if they are to stay, "
+            "requires_grad_(False) saves their gradients"
+        )
+        return Finding("no update", "not in the optimizer", tuple(weights), evidence, remedy, PAGE)
+    return None
+
+
+def not_registered(e: Evidence) -> Finding | None:
+    """Parameters that the loss depends on, and the model and the optimizer don't know of."""
+    if not e.record.held:
+        return None
+    known = [row["strangers"] for row in e.step_rows if row["strangers"]]
+    if len(known) < 2:
+        return None
+    first, last = known[0], known[-1]
+    still = [shape for k, (shape, norm, _) in first.items() if k in last and last[k][1] == norm]
+    drawn = [ratio for _, _, ratio in first.values() if ratio is not None]
+    if not still or (drawn and max(drawn) > RANDOM):  # a trained network may judge another one
+        return None
+    evidence = (
+        f"the loss depends on {len(still)} parameters that model.parameters() doesn't list and the "
+        "optimizer doesn't hold; they "
+        f"haven't moved. Their shapes: {', '.join(str(shape) for shape in still[:4])}."
+    )
+    remedy = (
+        "keep modules in an nn.ModuleList or nn.ModuleDict, not in a plain list or dict; or give them to the optimizer"
+    )
+    return Finding("no update", "not in the optimizer", (), evidence, remedy, PAGE)
+
+
+def frozen(e: Evidence) -> Finding | None:
+    """Most of the network doesn't train, and is random."""
+    weights = [name for name in e.names if name in e.record.drawn or e.latest[name]["family"] == "weights"]
+    still = [name for name in weights if e.latest[name]["frozen"] and e.record.drawn.get(name, RANDOM) < RANDOM]
+    if e.steps < FEW or len(still) * 2 <= len(weights):
+        return None
+    evidence = (
+        f"{len(still)} of {len(weights)} layers with weights are frozen (requires_grad is False), and "
+        "their weights are what an "
+        "initialisation draws: no singular value stands out. What they compute was never learned."
+    )
+    remedy = "requires_grad_(True) for what is to learn; if a trained network was to be loaded, look whether it was"
+    return Finding("no gradient", "frozen", tuple(still), evidence, remedy, PAGE)
+
+
+def gradients_accumulate(e: Evidence) -> Finding | None:
+    """Gradients that an optimizer has used are still there when the next are added."""
+    left = [(row["step"], row["left"]) for row in e.step_rows if row["left"] is not None and row["moved"]]
+    kept = [(number, share) for number, share in left if share > LEFT]
+    if len(kept) < 2 or len(kept) < 0.9 * len(left):
+        return None
+    evidence = (
+        "after the optimizer's step the gradients were still there when the next backward pass began, at "
+        f"all {len(kept)} steps "
+        f"looked at ({kept[0][1]:.0%} of their norm at the first): each step adds to all that came before."
+    )
+    return Finding(
+        "large updates", "gradients accumulate", (), evidence, "optimizer.zero_grad() before each backward pass", PAGE
+    )
+
+
+def cleared_too_late(e: Evidence) -> Finding | None:
+    """Gradients that are gone when the optimizer comes for them."""
+    handed = [(row["step"], row["handed"]) for row in e.step_rows if row["handed"] is not None and row["gradient"]]
+    gone = [number for number, share in handed if share == 0]
+    if not gone or len(gone) < len(handed):
+        return None
+    evidence = (
+        "a backward pass gave gradients, and when the optimizer stepped they were gone or zero, at every step "
+        "looked at."
+    )
+    remedy = "zero_grad() before the backward pass, or after the step, and not between the two"
+    return Finding("no update", "gradients cleared too late", (), evidence, remedy, PAGE)
+
+
+def clipped_away(e: Evidence) -> Finding | None:
+    """Clipping that leaves nothing to learn from."""
+    handed = [row["handed"] for row in e.step_rows if row["handed"]]
+    small = e.updates and statistics.median(e.updates) < 100 * SMALL_UPDATE
+    if not handed or statistics.median(handed) > CLIPPED or not small:
+        return None
+    evidence = (
+        "between the backward pass and the optimizer's step the gradients' norm falls to "
+        f"{statistics.median(handed):.0e} of what it "
+        f"was, and a step changes the weights by {statistics.median(e.updates):.0e} of their norm."
+    )
+    remedy = "clip at a norm that only the largest gradients exceed, such as 1; or a larger learning rate"
+    return Finding("no update", "clipped away", (), evidence, remedy, "solutions/clipping.md")
+
+
+def weight_decay(e: Evidence) -> Finding | None:
+    """Weights that shrink because the decay is stronger than the gradient."""
+    decay, lr = e.setting("weight_decay"), e.setting("lr")
+    if not decay or max(decay) == 0 or not lr:
+        return None
+    shrunk = []
+    for name in e.trained:
+        norms, updates = e.values(name, "weight"), e.values(name, "update_ratio")
+        gradient = e.values(name, "weight_gradient")
+        if (
+            not (norms and updates and gradient)
+            or norms[-1] > SHRUNK * norms[0]
+            or name not in e.family("weights", "recurrent")
+        ):
+            continue
+        momentum = (e.setting("momentum") or [0.0])[0]
+        by_decay = max(lr) * max(decay) / (1 - min(momentum, 0.999)) / max(updates[0], 1e-30)
+        if by_decay > DECAY or max(decay) * norms[0] > gradient[0]:
+            shrunk.append((name, norms[-1] / norms[0]))
+    if not shrunk or 2 * len(shrunk) < len(e.trunk) or e.is_stuck is False:
+        return None
+    evidence = (
+        f"the weights of {len(shrunk)} layers have shrunk to {statistics.median(s for _, s in shrunk):.0e} "
+        "of what they were: a "
+        f"decay of {max(decay):g} at a learning rate of {max(lr):g} takes {max(lr) * max(decay):.1%} of "
+        "them at each step, more "
+        "than the gradient gives."
+    )
+    names = tuple(name for name, _ in shrunk)
+    return Finding(
+        "shrinking weights",
+        "weight decay",
+        names,
+        evidence,
+        "a weight decay of 0.01 to 0.1 for AdamW, 1e-4 for SGD",
+        PAGE,
+    )
+
+
+def learning_rate_too_small(e: Evidence) -> Finding | None:
+    """Steps that would take a hundred thousand of their like to change the weights."""
+    lr = e.setting("lr")
+    if e.steps < FEW or not e.updates or e.is_low:
+        return None
+    small = [u for u in e.updates if u < SMALL_UPDATE]
+    decayed = bool(lr) and lr[-1] < 1e-3 * max(lr)
+    rising = bool(lr) and lr[-1] > lr[0]
+    last = e.loss_at_last
+    settled = last is not None and e.loss_at_first is not None and e.guess is None and last < 0.5 * e.loss_at_first
+    falls = e.is_stuck is False and not decayed
+    if rising or settled or falls or 2 * len(small) < len(e.updates):
+        return None
+    evidence = (
+        f"a step changes the weights by {statistics.median(small):.0e} of their norm, at {len(small)} of "
+        f"{len(e.updates)} steps looked at"
+    )
+    evidence += (
+        f"; the learning rate went from {lr[0]:.0e} to {lr[-1]:.0e}."
+        if decayed
+        else f"; the learning rate is {lr[0]:.0e}."
+        if lr
+        else "."
+    )
+    remedy = (
+        "a slower decay"
+        if decayed
+        else "multiply the learning rate by ten until the loss moves; a thousandth of the weights per step is usual"
+    )
+    return Finding("no update", "learning rate too small", (), evidence, remedy, PAGE, e.numbers[0])
+
+
+def learning_rate_too_large(e: Evidence) -> Finding | None:
+    """Steps that replace a layer's weights rather than change them, or throw the loss off."""
+    large = {}
+    for name in e.family("weights", "recurrent"):
+        if e.is_from_zero(name):
+            continue
+        ratio = max(e.values(name, "update_ratio"), default=0)
+        if ratio > LARGE_UPDATE:
+            large[name] = ratio
+    thrown = next((row["step"] for row in e.step_rows if _is_thrown_off(e, row["loss"])), None)
+    bold = e.updates and max(e.updates[:3]) > BOLD_UPDATE and e.is_stuck
+    if large and e.steps >= FEW and e.is_stuck is False and thrown is None and e.broken is None:
+        large = {}  # it learns all the same
+    if not (large or thrown is not None or bold):
+        return None
+    since = min(
+        [e.since(name, "update_ratio", LARGE_UPDATE) for name in large] + ([] if thrown is None else [thrown]),
+        default=0,
+    )
+    parts = []
+    if large:
+        parts.append(
+            f"one step changes {e.span(list(large))} by up to {max(large.values()):.2g} of the norm of its parameters"
+        )
+    elif bold:
+        parts.append(
+            f"the first steps change the weights by up to {max(e.updates[:3]):.2g} of their norm, and the "
+            "loss doesn't fall"
+        )
+    if thrown is not None:
+        parts.append(f"the loss rose from {e.losses[0]:.3g} to {max(e.losses):.3g}, beginning at step {thrown}")
+    if lr := e.setting("lr"):
+        parts.append(f"the learning rate is {max(lr):g}")
+    remedy = "a tenth of the learning rate, warm-up, or clipping the gradient's norm; a loss that is a mean, not a sum"
+    return Finding(
+        "large updates",
+        "learning rate too large",
+        tuple(large),
+        "; ".join(parts) + ".",
+        remedy,
+        "solutions/clipping.md",
+        since,
+    )
+
+
+def _is_thrown_off(e: Evidence, loss: float | None) -> bool:
+    first = e.losses[0] if e.losses else 0.0
+    return loss is not None and first > 0 and loss > ROSE * max(first, e.guess or 0.0) and loss - first > 1e-2
+
+
+def post_norm(e: Evidence) -> Finding | None:
+    """Normalisations after the sum with the skip, and no warm-up (Xiong et al. 2020)."""
+    if e.graph is None or not e.is_stuck or e.steps < FEW:
+        return None
+    lr = e.setting("lr")
+    count = sum(
+        operation.name == "Add"
+        and len(operation.below) == 2
+        and any(e.operation(j).name in ("NativeLayerNorm", "FusedRmsNorm") for j in operation.below)
+        for operation in e.graph.operations
+    )
+    if count < POST_NORMS or not lr or lr[0] < 0.9 * max(lr):
+        return None
+    evidence = (
+        f"{count} skips begin at the output of a layer normalisation: the network normalises after each "
+        "sum, and its learning rate "
+        f"of {lr[0]:g} is there from the first step on. The loss doesn't fall."
+    )
+    remedy = "warm-up over some thousand steps, or normalise before each branch (norm_first=True)"
+    return Finding("not learning", "post-norm without warm-up", (), evidence, remedy, "solutions/normalisation.md")

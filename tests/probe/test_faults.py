@@ -1,0 +1,690 @@
+"""Training programs with one known fault each, unlike one another, and healthy ones that look suspicious."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+
+from vgdocs.probe import Probe, Verdict, diagnose
+from vgdocs.probe.rules import CAUSES, FOLLOWS
+
+SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] if seed else []) for seed in range(5)]
+FAULTS: dict[str, tuple[Callable, tuple[str, ...]]] = {}
+HEALTHY: dict[str, Callable] = {}
+Loop = Callable[[Callable], None]  # runs the training inside what it is given: watch(model, optimizer, scaler=None)
+
+
+def fault(*causes: str):
+    def enter(make):
+        FAULTS[make.__name__] = (make, causes)
+        return make
+
+    return enter
+
+
+def healthy(make):
+    HEALTHY[make.__name__] = make
+    return make
+
+
+def mlp(*sizes: int, activation=nn.ReLU) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        layers += [nn.Linear(fan_in, fan_out), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def blobs(n: int = 256, features: int = 20, classes: int = 4) -> tuple[Tensor, Tensor]:
+    """Examples around a centre for each class."""
+    y = torch.randint(classes, (n,))
+    return torch.randn(classes, features)[y] * 1.5 + torch.randn(n, features), y
+
+
+def fit(probe, model, optimizer, loss, x, y, steps=40, clear=True, between=lambda: None, batch=64):
+    """The usual loop."""
+    with probe(model, optimizer):
+        for _ in range(steps):
+            rows = torch.randint(len(x), (batch,))
+            if clear:
+                optimizer.zero_grad()
+            loss(model(x[rows]), y[rows]).backward()
+            between()
+            optimizer.step()
+
+
+def adam(model, rate=3e-3, **options):
+    return torch.optim.Adam(model.parameters(), rate, **options)
+
+
+# --- loss and output
+# ----------------------------------------------------------------------------------------------------
+
+
+@fault("softmax twice")
+def softmax_of_tokens_before_cross_entropy(probe):
+    model = nn.Sequential(nn.Embedding(30, 16), nn.Linear(16, 30), nn.Softmax(dim=-1))
+    x = torch.randint(30, (128, 12))
+
+    def loss(p, y):
+        return F.cross_entropy(p.transpose(1, 2), y)
+
+    fit(probe, model, torch.optim.AdamW(model.parameters(), 1e-2), loss, x, (x + 1) % 30)
+
+
+@fault("sigmoid twice")
+def sigmoid_before_log_sigmoid(probe):
+    model = nn.Sequential(mlp(20, 32, 1, activation=nn.Tanh), nn.Sigmoid())
+    x, y = blobs(classes=2)
+
+    def loss(p, y):
+        return -F.logsigmoid(p[:, 0]).where(y == 1, F.logsigmoid(-p[:, 0])).mean()
+
+    fit(probe, model, adam(model), loss, x, y)
+
+
+@fault("loss does not fit the outputs")
+def probabilities_to_nll_loss(probe):
+    model = nn.Sequential(mlp(20, 32, 4), nn.Softmax(1))
+    fit(probe, model, adam(model), F.nll_loss, *blobs())
+
+
+@fault("loss does not fit the outputs", "loss without a lower bound")
+def class_numbers_to_a_binary_loss(probe):
+    model = mlp(20, 32, 1)
+    x, y = blobs(classes=4)
+    fit(probe, model, adam(model), lambda z, y: F.binary_cross_entropy_with_logits(z[:, 0], y.float()), x, y)
+
+
+@fault("wrong dimension")
+def softmax_over_time(probe):
+    model = nn.Sequential(nn.Embedding(30, 16), nn.Linear(16, 30), nn.LogSoftmax(dim=1))
+    x = torch.randint(30, (128, 12))
+    fit(probe, model, adam(model), lambda p, y: F.nll_loss(p.flatten(0, 1), y.flatten()), x, (x + 1) % 30)
+
+
+@fault("softmax over one unit")
+def softmax_of_one_unit_and_binary_loss(probe):
+    model = nn.Sequential(mlp(20, 32, 1, activation=nn.GELU), nn.Softmax(-1))
+    x, y = blobs(classes=2)
+
+    def loss(p, y):
+        return F.binary_cross_entropy(p[:, 0], y.float())
+
+    fit(probe, model, torch.optim.RMSprop(model.parameters(), 1e-3), loss, x, y)
+
+
+@fault("output range")
+def relu_for_targets_of_both_signs(probe):
+    model = nn.Sequential(mlp(8, 32, 1, activation=nn.Tanh), nn.ReLU())
+    x = torch.randn(256, 8)
+    fit(probe, model, adam(model), lambda p, y: (p - y).abs().mean(), x, x.sum(1, keepdim=True))
+
+
+@fault("output range")
+def sigmoid_for_standardised_pixels(probe):
+    model = nn.Sequential(mlp(20, 8, 20), nn.Sigmoid())
+    x, _ = blobs()
+    fit(probe, model, adam(model), F.smooth_l1_loss, x, x)
+
+
+@fault("saturation")
+def tanh_output_started_at_its_end(probe):
+    model = nn.Sequential(mlp(20, 32, 2), nn.Tanh())
+    nn.init.constant_(model[0][2].bias, 9.0)
+    x, y = blobs(classes=2)
+    fit(probe, model, torch.optim.SGD(model.parameters(), 0.05), F.mse_loss, x, 2 * F.one_hot(y, 2).float() - 1)
+
+
+@fault("loss without a lower bound")
+def distance_to_be_maximised(probe):
+    model = mlp(20, 32, 8, activation=nn.Tanh)
+    x, y = blobs(classes=2)
+    fit(probe, model, adam(model, 0.05), lambda z, y: -(z.mean(1) * (2.0 * y - 1)).mean(), x, y, steps=150)
+
+
+# --- data
+# -----------------------------------------------------------------------------------------------------------------
+
+
+@fault("inputs not scaled")
+def a_cnn_on_bytes(probe):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
+    x = torch.randint(256, (128, 3, 8, 8)).float()
+    fit(
+        probe,
+        model,
+        torch.optim.SGD(model.parameters(), 0.01, momentum=0.9),
+        F.cross_entropy,
+        x,
+        (x.mean((1, 2, 3)) > 127).long(),
+    )
+
+
+@fault("targets not scaled")
+def salaries(probe):
+    model = mlp(8, 32, 1)
+    x = torch.randn(256, 8)
+    fit(
+        probe,
+        model,
+        torch.optim.SGD(model.parameters(), 1e-6),
+        lambda p, y: ((p - y) ** 2).mean(),
+        x,
+        3e4 + 1e4 * x[:, :1],
+    )
+
+
+@fault("nan in the input")
+def a_gap_in_a_sequence(probe):
+    model = nn.ModuleDict({"cell": nn.GRU(4, 16, batch_first=True), "head": nn.Linear(16, 2)})
+    model.forward = lambda x: model["head"](model["cell"](x)[0][:, -1])
+    x = torch.randn(64, 12, 4)
+    x[::3, 5, 1] = torch.nan
+    fit(probe, model, adam(model), F.cross_entropy, x, torch.randint(2, (64,)), steps=6)
+
+
+# --- optimizer
+# ------------------------------------------------------------------------------------------------------------
+
+
+@fault("learning rate too small")
+def momentum_at_a_billionth(probe):
+    model = mlp(20, 32, 4, activation=nn.Tanh)
+    fit(probe, model, torch.optim.SGD(model.parameters(), 1e-9, momentum=0.9), F.cross_entropy, *blobs())
+
+
+@fault("learning rate too large")
+def rmsprop_at_three(probe):
+    model = mlp(20, 32, 32, 4, activation=nn.Tanh)
+    fit(probe, model, torch.optim.RMSprop(model.parameters(), 3.0), F.cross_entropy, *blobs())
+
+
+@fault("gradients accumulate")
+def adam_without_zero_grad(probe):
+    model = mlp(8, 32, 1)
+    x = torch.randn(256, 8)
+    fit(probe, model, adam(model), F.mse_loss, x, x.prod(1, keepdim=True), clear=False)
+
+
+@fault("gradients cleared too late")
+def zero_grad_before_the_step(probe):
+    model = mlp(20, 32, 4)
+    optimizer = adam(model)
+    fit(probe, model, optimizer, F.cross_entropy, *blobs(), clear=False, between=lambda: optimizer.zero_grad())
+
+
+@fault("not in the optimizer")
+def only_the_head_of_a_recurrent_network(probe):
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.head = nn.LSTM(4, 16, batch_first=True), nn.Linear(16, 2)
+
+        def forward(self, x):
+            return self.head(self.cell(x)[0][:, -1])
+
+    model, x = Reader(), torch.randn(64, 8, 4)
+    fit(probe, model, torch.optim.SGD(model.head.parameters(), 0.1), F.cross_entropy, x, (x[:, -1, 0] > 0).long())
+
+
+@fault("not in the optimizer")
+def layers_in_a_dictionary(probe):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = {"body": nn.Linear(20, 32)}
+            self.head = nn.Linear(32, 4)
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.parts["body"](x)))
+
+    model = Net()
+    fit(probe, model, adam(model), F.cross_entropy, *blobs())
+
+
+@fault("weight decay")
+def adamw_with_a_decay_of_a_hundred(probe):
+    model = mlp(20, 32, 32, 4)
+    fit(probe, model, torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=100.0), F.cross_entropy, *blobs())
+
+
+@fault("clipped away")
+def values_clipped_at_next_to_nothing(probe):
+    model = mlp(20, 32, 4)
+
+    def clip():
+        return nn.utils.clip_grad_value_(model.parameters(), 1e-7)
+
+    fit(probe, model, torch.optim.SGD(model.parameters(), 0.1), F.cross_entropy, *blobs(), between=clip)
+
+
+# --- graph, weights, units
+# --------------------------------------------------------------------------------------------------
+
+
+@fault("frozen")
+def a_frozen_cnn_that_was_never_trained(probe):
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4))
+    for p in [*model[0].parameters(), *model[2].parameters()]:
+        p.requires_grad_(False)
+    fit(probe, model, adam(model), F.cross_entropy, torch.randn(64, 1, 8, 8), torch.randint(4, (64,)))
+
+
+@fault("not connected")
+def a_loss_made_anew(probe):
+    model = mlp(20, 32, 4)
+
+    def loss(z, y):
+        return torch.tensor(F.cross_entropy(z, y).item(), requires_grad=True)
+
+    fit(probe, model, adam(model), loss, *blobs())
+
+
+@fault("exactly zero", "not connected")
+def a_sign_in_the_middle(probe):
+    class Sign(nn.Module):
+        def forward(self, x):
+            return torch.sign(x)
+
+    model = nn.Sequential(nn.Linear(20, 32), Sign(), nn.Linear(32, 4))
+    fit(probe, model, adam(model), F.cross_entropy, *blobs())
+
+
+@fault("no activations")
+def convolutions_with_nothing_between(probe):
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 8, 3),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 16),
+        nn.Linear(16, 4),
+    )
+    fit(probe, model, adam(model), F.cross_entropy, torch.randn(64, 1, 8, 8), torch.randint(4, (64,)))
+
+
+@fault("symmetric weights")
+def a_cnn_of_ones(probe):
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(288, 4))
+    nn.init.constant_(model[0].weight, 0.1)
+    nn.init.constant_(model[0].bias, 0.0)
+    nn.init.constant_(model[3].weight, 0.01)
+    fit(
+        probe,
+        model,
+        torch.optim.SGD(model.parameters(), 0.1),
+        F.cross_entropy,
+        torch.randn(64, 1, 8, 8),
+        torch.randint(4, (64,)),
+    )
+
+
+@fault("dropout")
+def a_function_that_keeps_a_twentieth(probe):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(20, 64), nn.Linear(64, 4)
+
+        def forward(self, x):
+            return self.b(F.dropout(F.relu(self.a(x)), 0.95))
+
+    model = Net()
+    fit(probe, model, adam(model), F.cross_entropy, *blobs())
+
+
+@fault("batch statistics")
+def batch_norm_over_two(probe):
+    model = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4))
+    fit(probe, model, adam(model), F.cross_entropy, *blobs(), batch=2)
+
+
+@fault("attention logits")
+def fused_attention_with_large_weights(probe):
+    model = nn.TransformerEncoderLayer(32, 4, 32, dropout=0.0, batch_first=True)
+    nn.init.normal_(model.self_attn.in_proj_weight, std=2.0)
+    x = torch.randn(64, 10, 32)
+    fit(probe, model, adam(model), F.mse_loss, x, x.roll(1, 1))
+
+
+@fault("infinite slope")
+def an_angle_with_itself(probe):
+    model = mlp(20, 32, 8)
+
+    def loss(z, y):
+        return torch.acos(F.cosine_similarity(z, z.detach().clone()).clamp(-1, 1)).mean() + F.cross_entropy(z, y)
+
+    fit(probe, model, adam(model), loss, *blobs(), steps=4)
+
+
+@fault("logarithm of zero")
+def an_entropy_by_hand(probe):
+    model = mlp(20, 32, 4)
+    nn.init.normal_(model[2].weight, std=30.0)
+
+    def loss(z, y):
+        p = torch.softmax(z, 1)
+        return F.cross_entropy(z, y) - 0.1 * (p * torch.log(p)).sum(1).mean()
+
+    fit(probe, model, torch.optim.SGD(model.parameters(), 0.1), loss, *blobs(), steps=6)
+
+
+@fault("division by zero")
+def a_ratio_of_counts(probe):
+    model = mlp(20, 32, 4)
+
+    def loss(z, y):
+        return (z.square() / torch.zeros(4)).mean()
+
+    fit(probe, model, adam(model), loss, *blobs(), steps=4)
+
+
+@fault("initialisation")
+def linear_layers_that_are_too_small(probe):
+    """Without an activation the critical scale is 1."""
+    model = nn.Sequential(*(nn.Linear(32, 32, bias=False) for _ in range(20)))
+    for layer in model:
+        nn.init.normal_(layer.weight, std=(0.25 / 32) ** 0.5)
+    fit(probe, model, adam(model), lambda z, y: (z * y).sum(), torch.randn(64, 32), torch.randn(64, 32), steps=2)
+
+
+@fault("gain")
+def linear_layers_that_are_too_large(probe):
+    model = nn.Sequential(*(nn.Linear(32, 32, bias=False) for _ in range(20)))
+    for layer in model:
+        nn.init.normal_(layer.weight, std=(4 / 32) ** 0.5)
+    fit(probe, model, adam(model), lambda z, y: (z * y).sum(), torch.randn(64, 32), torch.randn(64, 32), steps=2)
+
+
+# --- healthy
+# --------------------------------------------------------------------------------------------------------------
+
+
+@healthy
+def words_that_do_not_occur(probe):
+    model = nn.Sequential(nn.Embedding(1000, 16), nn.Flatten(), nn.Linear(16 * 6, 4))
+    x = torch.randint(40, (256, 6))
+    fit(probe, model, adam(model), F.cross_entropy, x, x[:, 0] % 4)
+
+
+@healthy
+def a_head_on_a_trained_body(probe):
+    x, y = blobs(classes=4)
+    body = mlp(20, 64, 64, 4)
+    fit(lambda *_: torch.enable_grad(), body, adam(body), F.cross_entropy, x, y, steps=400)
+    body.requires_grad_(False)
+    model = nn.Sequential(body[:4], nn.Linear(64, 2))
+    fit(probe, model, torch.optim.Adam(model[1].parameters(), 1e-2), F.cross_entropy, x, y % 2)
+
+
+@healthy
+def tied_embeddings(probe):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Embedding(30, 16), nn.Linear(16, 30, bias=False)
+            nn.init.normal_(self.a.weight, std=0.1)
+            self.b.weight = self.a.weight
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    model, x = Net(), torch.randint(30, (256,))
+    fit(probe, model, adam(model, 1e-2), F.cross_entropy, x, (x + 1) % 30)
+
+
+@healthy
+def warm_up_from_nothing(probe):
+    model = mlp(20, 32, 4)
+    optimizer = adam(model)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(t / 30, 1))
+    fit(probe, model, optimizer, F.cross_entropy, *blobs(), between=schedule.step)
+
+
+@healthy
+def four_batches_a_step(probe):
+    model = mlp(20, 32, 4)
+    optimizer, (x, y) = torch.optim.SGD(model.parameters(), 0.1), blobs()
+    with probe(model, optimizer):
+        for _ in range(20):
+            optimizer.zero_grad()
+            for rows in torch.randperm(256).split(64):
+                (F.cross_entropy(model(x[rows]), y[rows]) / 4).backward()
+            optimizer.step()
+
+
+@healthy
+def half_is_dropped(probe):
+    model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 4))
+    fit(probe, model, adam(model), F.cross_entropy, *blobs())
+
+
+@healthy
+def low_rank_adaptation(probe):
+    x, y = blobs()
+    body = mlp(20, 64, 4)
+    fit(lambda *_: torch.enable_grad(), body, adam(body), F.cross_entropy, x, y, steps=300)
+
+    class Lora(nn.Module):
+        def __init__(self, base):
+            super().__init__()
+            self.base = base.requires_grad_(False)
+            self.down, self.up = nn.Linear(base.in_features, 4, bias=False), nn.Linear(4, base.out_features, bias=False)
+            nn.init.zeros_(self.up.weight)
+
+        def forward(self, x):
+            return self.base(x) + self.up(self.down(x))
+
+    model = nn.Sequential(Lora(body[0]), nn.ReLU(), Lora(body[2]))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 3e-3)
+    fit(probe, model, optimizer, F.cross_entropy, x, (y + 1) % 4)
+
+
+@healthy
+def rezero(probe):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branch, self.gate = nn.Linear(32, 32), nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            return x + self.gate * torch.relu(self.branch(x))
+
+    model = nn.Sequential(nn.Linear(20, 32), *[Block() for _ in range(8)], nn.Linear(32, 4))
+    fit(probe, model, adam(model), F.cross_entropy, *blobs())
+
+
+@healthy
+def normalised_weights(probe):
+    model = nn.Sequential(spectral_norm(nn.Linear(20, 32)), nn.LeakyReLU(0.2), weight_norm(nn.Linear(32, 4)))
+    fit(probe, model, adam(model), F.cross_entropy, *blobs())
+
+
+@healthy
+def two_networks_against_each_other(probe):
+    maker, judge = mlp(4, 32, 2), mlp(2, 32, 1)
+    model = nn.ModuleDict({"maker": maker, "judge": judge})
+    first, second = adam(maker, 1e-3), adam(judge, 1e-3)
+    real = torch.randn(256, 2) + 2
+    with probe(model, first):
+        for _ in range(40):
+            fake = maker(torch.randn(64, 4))
+            second.zero_grad()
+            F.softplus(-judge(real[:64])).mean().add(F.softplus(judge(fake.detach())).mean()).backward()
+            second.step()
+            first.zero_grad()
+            F.softplus(-judge(fake)).mean().backward()
+            first.step()
+
+
+@healthy
+def contrast_with_a_temperature(probe):
+    model = mlp(20, 64, 16)
+    x, _ = blobs()
+
+    def loss(z, y):
+        a, b = F.normalize(z, dim=1), F.normalize(model(y + 0.1 * torch.randn_like(y)), dim=1)
+        scores = a @ b.T / 0.1
+        target = torch.arange(len(z))
+        return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
+
+    fit(probe, model, adam(model), loss, x, x)
+
+
+@healthy
+def an_autoencoder_of_bits(probe):
+    model = nn.Sequential(mlp(20, 32, 20), nn.Sigmoid())
+    x = (torch.randn(256, 4) @ torch.randn(4, 20) > 0).float()
+    fit(probe, model, adam(model), F.binary_cross_entropy, x, x)
+
+
+@healthy
+def a_line(probe):
+    model = nn.Linear(3, 1)
+    x = torch.randn(256, 3)
+    fit(probe, model, torch.optim.SGD(model.parameters(), 0.1), F.mse_loss, x, x @ torch.tensor([[1.0], [2.0], [-1.0]]))
+
+
+@healthy
+def yes_or_no(probe):
+    model = mlp(20, 32, 1)
+    x, y = blobs(classes=2)
+    fit(probe, model, adam(model), F.binary_cross_entropy_with_logits, x, y[:, None].float())
+
+
+@healthy
+def quantiles(probe):
+    model = mlp(4, 32, 3)
+    x, levels = torch.randn(256, 4), torch.tensor([0.1, 0.5, 0.9])
+
+    def loss(q, y):
+        return torch.maximum(levels * (y - q), (levels - 1) * (y - q)).mean()
+
+    fit(probe, model, adam(model, 1e-2), loss, x, 2 * x[:, :1] + torch.randn(256, 1))
+
+
+@healthy
+def large_momentum(probe):
+    model = mlp(20, 32, 4)
+    fit(probe, model, torch.optim.SGD(model.parameters(), 0.01, momentum=0.95), F.cross_entropy, *blobs())
+
+
+@healthy
+def a_clipped_transformer(probe):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True)
+            self.embed, self.body = nn.Embedding(20, 32), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+            self.head = nn.Linear(32, 20)
+
+        def forward(self, x):
+            return self.head(self.body(self.embed(x))).transpose(1, 2)
+
+    model, x = Net(), torch.randint(20, (128, 8))
+
+    def clip():
+        return nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+
+    fit(probe, model, adam(model, 1e-3), F.cross_entropy, x, x.roll(1, 1), between=clip)
+
+
+@healthy
+def bfloat16(probe):
+    model = mlp(20, 64, 4)
+
+    def loss(z, y):
+        return F.cross_entropy(z.float(), y)
+
+    forward = model.forward
+
+    def half(x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return forward(x)
+
+    model.forward = half
+    fit(probe, model, adam(model), loss, *blobs())
+
+
+@healthy
+def batches_of_eight(probe):
+    model = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4))
+    fit(probe, model, adam(model), F.cross_entropy, *blobs(), batch=8)
+
+
+@healthy
+def a_critic_with_clipped_weights(probe):
+    model = mlp(20, 32, 1)
+    x, y = blobs(classes=2)
+
+    def clip():
+        with torch.no_grad():
+            for p in model.parameters():
+                p.clamp_(-0.05, 0.05)
+
+    def loss(s, y):
+        return ((1 - 2 * y) * s[:, 0]).mean()
+
+    fit(probe, model, torch.optim.RMSprop(model.parameters(), 1e-3), loss, x, y, between=clip, steps=100)
+
+
+@healthy
+def smoothed_labels(probe):
+    model = mlp(20, 32, 4)
+    fit(probe, model, adam(model), nn.CrossEntropyLoss(label_smoothing=0.1), *blobs())
+
+
+@healthy
+def a_policy_gradient(probe):
+    model = mlp(20, 32, 4)
+    x, y = blobs()
+
+    def loss(z, y):
+        choice = torch.distributions.Categorical(logits=z)
+        action = choice.sample()
+        reward = (action == y).float()
+        return -(choice.log_prob(action) * (reward - reward.mean())).mean()
+
+    fit(probe, model, adam(model, 1e-2), loss, x, y)
+
+
+def examine(make: Callable, seed: int) -> Verdict:
+    """The verdict on a program, whose loop is run under a probe that looks at each third step."""
+    torch.manual_seed(seed)
+    probes: list[Probe] = []
+
+    def probe(model, optimizer, scaler=None):
+        probes.append(Probe(model, optimizer, scaler, every=3))
+        return probes[-1]
+
+    make(probe)
+    return diagnose(probes[0].record)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named_first_or_second(name, seed):
+    make, causes = FAULTS[name]
+    verdict = examine(make, seed)
+    assert {finding.cause for finding in verdict.findings[:2]} & set(causes), str(verdict)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", HEALTHY)
+def test_nothing_is_said_of_a_healthy_one(name, seed):
+    verdict = examine(HEALTHY[name], seed)
+    assert verdict.findings == (), str(verdict)
+
+
+def test_there_are_as_many_as_are_spoken_of():
+    assert len(FAULTS) >= 30
+    assert len(HEALTHY) >= 20
+
+
+def test_what_follows_from_what_is_said_of_causes_that_there_are():
+    assert set(FOLLOWS) | {cause for causes in FOLLOWS.values() for cause in causes} <= set(CAUSES)
