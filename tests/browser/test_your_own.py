@@ -83,7 +83,7 @@ def test_every_command_says_what_the_page_says(followed):
     failed = (folder / "failed.txt").read_text()
     assert "claim_twenty_three_are_enough fails on this measurement" in failed
     assert "measured: shared.of_23 = 0.2" in failed
-    assert "docs/birthdays.md:3, docs/birthdays.md:5" in failed
+    assert "docs/birthdays.md:4, docs/birthdays.md:6, docs/birthdays.md:9" in failed
 
 
 def test_nothing_of_ours_was_needed_and_no_torch(followed):
