@@ -14,7 +14,7 @@ plugins: [{}]
 markdown_extensions: [pymdownx.superfences, {{pymdownx.arithmatex: {{generic: true}}}}, vgdocs.markdown]
 """
 OTHERS = """\
-macros, include-markdown, awesome-nav, glightbox, {redirects: {redirect_maps: {old.md: index.md}}},
+macros, include-markdown, awesome-nav, glightbox,
 {git-revision-date-localized: {fallback_to_build_date: true, strict: false, enable_parallel_processing: false}},
 {minify: {minify_html: true, htmlmin_opts: {remove_comments: true, remove_empty_space: true}}}"""
 PAGE = (

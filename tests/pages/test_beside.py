@@ -69,7 +69,6 @@ BESIDE = {
     "include-markdown": ("{}", "", ""),
     "macros": ("{}", "", ""),
     "minify": ("{minify_html: true, htmlmin_opts: {remove_comments: true}}", "index.html", "<!doctype html><html"),
-    "redirects": ("{redirect_maps: {old.md: index.md}}", "old/index.html", "url=../"),
 }
 ORDERS = {"before": "search, {other}, vgdocs", "after": "vgdocs, {other}, search"}
 

@@ -47,12 +47,16 @@ def _number_html(figure: str, number: str, value: float, html: str) -> str:
 def sentence(template: str, entry: Entry) -> str:
     """A finding or a claim's sentence as HTML, each number a citation."""
 
-    def show(name: str, formatted: Any) -> str:
-        return _number_html(entry.name, name, entry.numbers[name], formatted.html)
+    return fill(
+        _inline_code(template),
+        entry.numbers,
+        lambda name, formatted: _number_html(entry.name, name, entry.numbers[name], formatted.html),
+    )
 
+
+def _inline_code(template: str) -> str:
     # escaping leaves the placeholders alone: they hold neither &, < nor quotes
-    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(template, quote=False))
-    return fill(html, entry.numbers, show)
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(template, quote=False))
 
 
 def details(name: str, summary: str, html: str, attributes: str = "") -> str:
@@ -167,7 +171,9 @@ def numbers_table(entry: Entry) -> str:
             by = "<br>".join(escape(c.name.removeprefix("claim_").replace("_", " ")) for c in bounds.get(name, []))
             yield [f"<code>{escape(name)}</code>", shown, by]
 
-    claims = "".join(f"<li>{sentence(claim.sentence, entry)}</li>" for claim in entry.figure.claims)
+    # in plain text: their numbers stand in the table
+    told = [fill(_inline_code(c.sentence), entry.numbers, lambda _, n: n.html) for c in entry.figure.claims]
+    claims = "".join(f"<li>{text}</li>" for text in told)
     table = _table(["Number", "Measured", "Bounded by the claim"], rows())
     finding = f'<p class="vg-finding">{sentence(entry.figure.title, entry)}</p>'
     html = f'{finding}{table}<ul class="vg-claim-list">{claims}</ul>'
