@@ -31,8 +31,7 @@ def test_a_site_with_all_of_them(project, profile, plugins):
     code, output = project.mkdocs("build", "--strict")
     assert code == 0, output
     with serve(project.site) as address, profile(f"{address}/") as visitor:
-        visitor.open(f"{address}/old/")
-        visitor.page.wait_for_url(f"{address}/")
+        visitor.open(f"{address}/")
         (plot,) = visitor.draw_all()
         assert plot["drawn"], plot["text"]
         assert min(plot["width"], plot["height"]) > 200
