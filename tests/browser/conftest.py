@@ -122,6 +122,19 @@ class Visitor:
         assert not to or self.page.url == to
         assert self.page.evaluate("window.still === true"), f"{self.page.url} was loaded anew"
 
+    def sees_the_figure(self) -> None:
+        """The page's one figure is drawn, in a size to be read."""
+        (plot,) = self.draw_all()
+        assert plot["drawn"], plot["text"]
+        assert min(plot["width"], plot["height"]) > 200
+
+    def is_told_of(self, number: str) -> None:
+        """A click on the page's first number says where it was measured."""
+        from playwright.sync_api import expect
+
+        self.page.locator("data.vg-number").first.click()
+        expect(self.page.locator(".vg-popover")).to_contain_text(f"measured by {number}")
+
     def draw_all(self) -> list[dict[str, Any]]:
         """Go to each plot, as the keyboard does, wait until it is live, and tell what there is to see."""
         return self.page.evaluate(

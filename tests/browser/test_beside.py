@@ -32,10 +32,7 @@ def test_a_site_with_all_of_them(project, profile, plugins):
     assert code == 0, output
     with serve(project.site) as address, profile(f"{address}/") as visitor:
         visitor.open(f"{address}/")
-        (plot,) = visitor.draw_all()
-        assert plot["drawn"], plot["text"]
-        assert min(plot["width"], plot["height"]) > 200
-        visitor.page.locator("data.vg-number").first.click()
-        expect(visitor.page.locator(".vg-popover")).to_contain_text("measured by halving.first")
+        visitor.sees_the_figure()
+        visitor.is_told_of("halving.first")
         visitor.page.locator("a.glightbox").click()
         expect(visitor.page.locator(".gslide-image img")).to_be_visible()

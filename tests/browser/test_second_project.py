@@ -37,11 +37,8 @@ def built(request, make_project, tmp_path_factory):
 def test_its_figure_is_drawn_and_its_number_explained(built, profile):
     with serve(built.site) as address, profile(f"{address}/") as visitor:
         visitor.open(f"{address}/")
-        (plot,) = visitor.draw_all()
-        assert plot["drawn"], plot["text"]
-        assert min(plot["width"], plot["height"]) > 200
-        visitor.page.locator("data.vg-number").first.click()
-        expect(visitor.page.locator(".vg-popover")).to_contain_text("measured by halving.first")
+        visitor.sees_the_figure()
+        visitor.is_told_of("halving.first")
         loaded = "document.fonts.ready.then(fonts => [...fonts].filter(font => font.status == 'loaded').length)"
         assert visitor.page.evaluate(loaded), "the formula's fonts"
 

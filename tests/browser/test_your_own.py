@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
 
 from web import serve
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.posix(reason="the page is for its shell")]
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/about/your_own.md").read_text("utf-8")
@@ -100,8 +99,5 @@ def test_its_figures_are_drawn_offline(followed, profile):
     with serve(folder / "site") as address, profile(f"{address}/") as visitor:
         for name in ("", "birthdays/"):
             visitor.open(f"{address}/{name}")
-            (plot,) = visitor.draw_all()
-            assert plot["drawn"], plot["text"]
-            assert min(plot["width"], plot["height"]) > 200
-        visitor.page.locator("data.vg-number").first.click()
-        expect(visitor.page.locator(".vg-popover")).to_contain_text("measured by birthdays.shared.of_30")
+            visitor.sees_the_figure()
+        visitor.is_told_of("birthdays.shared.of_30")

@@ -30,8 +30,8 @@ def nan_in_the_data(e: Evidence) -> Finding | None:
             share = max(bad.values())
             evidence = f"{share:.2g} of the values that the network is fed are nan or inf at step {number}."
             remedy = (
-                "look for missing values, and for a division by the standard deviation of a feature that is constant: "
-                "fill the former, add 1e-8 to the latter"
+                "look for missing values, and for a division by the standard deviation of a feature that is "
+                "constant: fill the former, add 1e-8 to the latter"
             )
             return Finding("non-finite", "nan in the input", (), evidence, remedy, PAGE, number)
     for number, found in e.record.statistics.items():
@@ -58,8 +58,8 @@ def inputs_not_scaled(e: Evidence) -> Finding | None:
                 f"; that of the largest feature is {largest:.2g}, of the median one {median:.2g}." if uneven else "."
             )
             remedy = (
-                "standardise each feature (subtract its mean, divide by its standard deviation), or normalise "
-                "the first layer's inputs"
+                "standardise each feature (subtract its mean, divide by its standard deviation), or normalise the "
+                "first layer's inputs"
             )
             return Finding("data", "inputs not scaled", (name,), evidence, remedy, PAGE, number)
     return None
@@ -93,15 +93,12 @@ def labels_do_not_depend(e: Evidence) -> Finding | None:
     if not full or statistics.median(ways) * e.steps / full < TRAVELLED:
         return None
     evidence = (
-        f"after {e.steps} steps, in which the weights moved by "
-        f"{statistics.median(ways) * e.steps / full:.2g} times their norm "
-        f"step by step, the loss is {last:.3g}; an answer that ignores the inputs gets {e.guess:.3g}. It "
-        "looks as if the labels "
-        "had nothing to do with the inputs. It can be a task that is only hard."
+        f"after {e.steps} steps, in which the weights moved by {statistics.median(ways) * e.steps / full:.2g} times "
+        f"their norm step by step, the loss is {last:.3g}; an answer that ignores the inputs gets {e.guess:.3g}. It "
+        "looks as if the labels had nothing to do with the inputs. It can be a task that is only hard."
     )
     remedy = (
-        "look at ten examples with their labels as the network gets them; fit ten by heart: if that works "
-        "and validation "
-        "doesn't, it is the labels"
+        "look at ten examples with their labels as the network gets them; fit ten by heart: if that works and "
+        "validation doesn't, it is the labels"
     )
     return Finding("not learning", "labels do not depend on the inputs", (), evidence, remedy, PAGE, e.numbers[-1])

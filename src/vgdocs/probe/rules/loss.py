@@ -29,8 +29,8 @@ def softmax_over_one_unit(e: Evidence) -> Finding | None:
     for i in e.graph.named("Softmax", "LogSoftmax") if e.graph else ():
         if e.operation(i).size == 1:
             evidence = (
-                "the softmax before the loss runs over a dimension of length 1: it is 1 whatever the network says, and "
-                "its derivative is 0."
+                "the softmax before the loss runs over a dimension of length 1: it is 1 whatever the network says, "
+                "and its derivative is 0."
             )
             remedy = (
                 "one unit with a sigmoid (binary_cross_entropy_with_logits), or a unit for each class; in a "
@@ -46,18 +46,16 @@ def wrong_dimension(e: Evidence) -> Finding | None:
         operation = e.operation(i)
         if operation.dim == 0 and operation.rank > 1 and operation.size > 1 and not operation.square:
             evidence = (
-                f"the softmax before the loss runs over the first of {operation.rank} dimensions "
-                f"({operation.size} long), "
-                "which is the batch: the examples compete with each other, and not the classes."
+                f"the softmax before the loss runs over the first of {operation.rank} dimensions ({operation.size} "
+                "long), which is the batch: the examples compete with each other, and not the classes."
             )
             return _found("wrong dimension", evidence, "dim=-1, or the dimension that the classes are in")
     for i in e.graph.named(*NLL) if e.graph else ():
         total = e.statistic(i, "total")
         if total and min(total) > FITS and e.graph and e.graph.under(i)[0].name == "LogSoftmax":
             evidence = (
-                "the probabilities that nll_loss is told don't sum to 1 over its classes (the logarithm "
-                "of the sum is off "
-                f"by {total[0]:.2g}), though a log_softmax made them: it runs over another dimension."
+                "the probabilities that nll_loss is told don't sum to 1 over its classes (the logarithm of the sum "
+                f"is off by {total[0]:.2g}), though a log_softmax made them: it runs over another dimension."
             )
             return _found("wrong dimension", evidence, "give log_softmax the dimension that the classes are in")
     return None
@@ -71,18 +69,16 @@ def twice(e: Evidence) -> Finding | None:
         below, j, _ = e.graph.under(i)
         if below.name == "Softmax" and j in e.graph.head and _is_narrow(e, i, 1.0):
             evidence = (
-                "a softmax is applied to what a softmax has made: the class scores then differ by 1 at "
-                "most, and the loss "
-                f"can't fall below {_floor(e.operation(i).size, 1.0):.2f} however sure the network is."
+                "a softmax is applied to what a softmax has made: the class scores then differ by 1 at most, and "
+                f"the loss can't fall below {_floor(e.operation(i).size, 1.0):.2f} however sure the network is."
             )
             return _found("softmax twice", evidence, "drop the network's own softmax: cross_entropy takes raw scores")
     for i in e.graph.named(*BINARY, "Sigmoid"):
         below, j, scaled = e.graph.under(i)
         if below.name == "Sigmoid" and j in e.graph.head and not scaled:
             evidence = (
-                "a sigmoid is applied to what a sigmoid has made: the probability then lies between 0.5 "
-                "and 0.73, and the "
-                f"loss of an example can't fall below {-math.log(0.7311):.2f}, or {math.log(2):.2f}."
+                "a sigmoid is applied to what a sigmoid has made: the probability then lies between 0.5 and 0.73, "
+                f"and the loss of an example can't fall below {-math.log(0.7311):.2f}, or {math.log(2):.2f}."
             )
             remedy = "drop the network's own sigmoid: a loss with logits takes raw scores"
             return _found("sigmoid twice", evidence, remedy)
@@ -100,9 +96,9 @@ def misfit(e: Evidence) -> Finding | None:
         if below.name != "LogSoftmax" and total and min(total) > FITS:
             given = "probabilities" if below.name == "Softmax" else "numbers"
             evidence = (
-                f"nll_loss expects log-probabilities and gets {given} whose exponentials don't sum to 1 "
-                "(the logarithm of "
-                f"the sum is off by {total[0]:.2g}): it only grows the right score, or falls without end."
+                f"nll_loss expects log-probabilities and gets {given} whose exponentials don't sum to 1 (the "
+                f"logarithm of the sum is off by {total[0]:.2g}): it only grows the right score, or falls without "
+                "end."
             )
             return _found(cause, evidence, "cross_entropy, or log_softmax before nll_loss")
     for i in e.graph.named("LogSoftmax"):
@@ -110,8 +106,8 @@ def misfit(e: Evidence) -> Finding | None:
         if below.name in ("Sigmoid", "Hardsigmoid") and j in e.graph.head and _is_narrow(e, i, 1.0):
             floor = _floor(e.operation(i).size, 1.0)
             evidence = (
-                "cross_entropy gets the outputs of a sigmoid: they differ by 1 at most, and the loss can't "
-                f"fall below {floor:.2f}."
+                "cross_entropy gets the outputs of a sigmoid: they differ by 1 at most, and the loss can't fall "
+                f"below {floor:.2f}."
             )
             return _found(cause, evidence, "drop the sigmoid, or, if several classes can be true, use a binary loss")
     for i in e.graph.named("BinaryCrossEntropyWithLogits"):
@@ -123,8 +119,8 @@ def misfit(e: Evidence) -> Finding | None:
         outside = e.statistic(i, "outside")
         if outside and max(outside) > OUTSIDE:
             evidence = (
-                f"{max(outside):.0%} of the targets of a binary cross-entropy lie outside 0 to 1: the loss has "
-                "no lower bound."
+                f"{max(outside):.0%} of the targets of a binary cross-entropy lie outside 0 to 1: the loss has no "
+                "lower bound."
             )
             return _found(
                 cause, evidence, "targets of 0 and 1; cross_entropy for class numbers; a squared error for quantities"
@@ -133,8 +129,8 @@ def misfit(e: Evidence) -> Finding | None:
         share = e.statistic(i, "target")
         if below.name == "Softmax" and share and not 0.8 <= share[0] * below.size <= 1.2:
             evidence = (
-                f"the outputs of a softmax sum to 1, and the targets to {share[0] * below.size:.2g}: several "
-                "are true, or none."
+                f"the outputs of a softmax sum to 1, and the targets to {share[0] * below.size:.2g}: several are "
+                "true, or none."
             )
             return _found(cause, evidence, "a sigmoid for each unit (binary_cross_entropy_with_logits)")
         if e.operation(i).name == "BinaryCrossEntropy" and (below.owns or below.name == "Addmm"):
@@ -186,8 +182,8 @@ def saturated_output(e: Evidence) -> Finding | None:
             name = e.graph.under(i)[0].name.lower() if e.graph else ""
             evidence = (
                 f"{wrong[-1]:.0%} of the outputs are off by more than half of what the {name} can say, and "
-                f"{flat[-1] / wrong[-1]:.0%} of these are where it is flat: the squared error's gradient "
-                "is next to nothing there."
+                f"{flat[-1] / wrong[-1]:.0%} of these are where it is flat: the squared error's gradient is next to "
+                "nothing there."
             )
             remedy = "a cross-entropy, whose gradient doesn't vanish there; smaller last weights and biases"
             return Finding("saturation", "saturation", (), evidence, remedy, "causes/activations.md")
@@ -200,8 +196,8 @@ def saturating_gan(e: Evidence) -> Finding | None:
     if e.graph is None or last is None or last > 0:
         return None
     evidence = (
-        f"the loss, {last:.1e}, is the logarithm of one less a probability that is next to 0, where both are flat: the "
-        "discriminator is sure, and the generator gets no gradient."
+        f"the loss, {last:.1e}, is the logarithm of one less a probability that is next to 0, where both are flat: "
+        "the discriminator is sure, and the generator gets no gradient."
     )
     remedy = "minimise -log(D) instead, which is steep there, or a discriminator that is trained less"
     found = _found("saturating GAN loss", evidence, remedy, "causes/activations.md")
@@ -233,14 +229,12 @@ def no_lower_bound(e: Evidence) -> Finding | None:
     if not (plain and last < -FELL * first and drops[1] > SLOWED * drops[0]):
         return None
     evidence = (
-        f"the loss is linear in the outputs, has fallen from {e.losses[0]:.2g} to {last:.2g}, and falls "
-        "on without slowing down: "
-        "larger outputs always make it smaller."
+        f"the loss is linear in the outputs, has fallen from {e.losses[0]:.2g} to {last:.2g}, and falls on without "
+        "slowing down: larger outputs always make it smaller."
     )
     remedy = (
-        "a loss with a minimum (hinge, logistic, squared); log_softmax before nll_loss; for a critic "
-        "clipped weights or "
-        "a penalty on its gradient"
+        "a loss with a minimum (hinge, logistic, squared); log_softmax before nll_loss; for a critic clipped "
+        "weights or a penalty on its gradient"
     )
     return _found("loss without a lower bound", evidence, remedy, since=e.numbers[0])
 

@@ -30,19 +30,18 @@ def singular_operation(e: Evidence) -> Finding | None:
         )
         layers, where, _ = _where(e)
         evidence = (
-            f"step {e.broken} has nan or inf {where}; the graph of the loss has a {name} that is exactly "
-            "at the point where its "
-            "value or its slope is infinite."
+            f"step {e.broken} has nan or inf {where}; the graph of the loss has a {name} that is exactly at the "
+            "point where its value or its slope is infinite."
         )
         remedy = {
             "logarithm of zero": (
-                "log_softmax, logsigmoid or logsumexp, which take the logarithm and what is in it together; "
-                "else a small number inside"
+                "log_softmax, logsigmoid or logsumexp, which take the logarithm and what is in it together; else a "
+                "small number inside"
             ),
             "division by zero": "a small number in the denominator",
             "infinite slope": (
-                "a small number inside (sqrt(x + 1e-8)), or leave such examples out: torch.where doesn't "
-                "help, as its derivative is still taken"
+                "a small number inside (sqrt(x + 1e-8)), or leave such examples out: torch.where doesn't help, as "
+                "its derivative is still taken"
             ),
         }[cause]
         return Finding("non-finite", cause, layers, evidence, remedy, "causes/precision.md", e.broken)
@@ -107,9 +106,8 @@ def underflow(e: Evidence) -> Finding | None:
         return None  # it is there at the end, and vanishes on its way
     share = max(e.median(name, "zero_gradients") or 0 for name in lost)
     evidence = (
-        f"in {e.span(lost)}, which compute in float16, up to {share:.0%} of the gradient's entries are "
-        "exactly 0, and the rest near "
-        "6e-8, the smallest number there is."
+        f"in {e.span(lost)}, which compute in float16, up to {share:.0%} of the gradient's entries are exactly 0, "
+        "and the rest near 6e-8, the smallest number there is."
     )
     remedy = "scale the loss (torch.amp.GradScaler), keep the weights in float32 under autocast, or use bfloat16"
     return Finding("no gradient", "underflow", tuple(lost), evidence, remedy, "causes/precision.md")

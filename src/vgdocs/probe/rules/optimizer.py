@@ -31,8 +31,8 @@ def not_in_the_optimizer(e: Evidence) -> Finding | None:
     ]
     if weights:
         evidence = (
-            f"the optimizer holds no parameter of {e.span(weights)}, and nothing else moves them; their "
-            "weights look as drawn."
+            f"the optimizer holds no parameter of {e.span(weights)}, and nothing else moves them; their weights "
+            "look as drawn."
         )
         remedy = (
             "build the optimizer after the last change of the model, from model.parameters(); if they are to stay, "
@@ -55,9 +55,8 @@ def not_registered(e: Evidence) -> Finding | None:
     if not still or (drawn and max(drawn) > RANDOM):  # a trained network may judge another one
         return None
     evidence = (
-        f"the loss depends on {len(still)} parameters that model.parameters() doesn't list and the "
-        "optimizer doesn't hold; they "
-        f"haven't moved. Their shapes: {', '.join(str(shape) for shape in still[:4])}."
+        f"the loss depends on {len(still)} parameters that model.parameters() doesn't list and the optimizer "
+        f"doesn't hold; they haven't moved. Their shapes: {', '.join(str(shape) for shape in still[:4])}."
     )
     remedy = (
         "keep modules in an nn.ModuleList or nn.ModuleDict, not in a plain list or dict; or give them to the optimizer"
@@ -72,9 +71,8 @@ def frozen(e: Evidence) -> Finding | None:
     if e.steps < FEW or len(still) * 2 <= len(weights):
         return None
     evidence = (
-        f"{len(still)} of {len(weights)} layers with weights are frozen (requires_grad is False), and "
-        "their weights are what an "
-        "initialisation draws: no singular value stands out. What they compute was never learned."
+        f"{len(still)} of {len(weights)} layers with weights are frozen (requires_grad is False), and their weights "
+        "are what an initialisation draws: no singular value stands out. What they compute was never learned."
     )
     remedy = "requires_grad_(True) for what is to learn; if a trained network was to be loaded, look whether it was"
     return Finding("no gradient", "frozen", tuple(still), evidence, remedy, PAGE)
@@ -87,9 +85,9 @@ def gradients_accumulate(e: Evidence) -> Finding | None:
     if len(kept) < 2 or len(kept) < 0.9 * len(left):
         return None
     evidence = (
-        "after the optimizer's step the gradients were still there when the next backward pass began, at "
-        f"all {len(kept)} steps "
-        f"looked at ({kept[0][1]:.0%} of their norm at the first): each step adds to all that came before."
+        "after the optimizer's step the gradients were still there when the next backward pass began, at all "
+        f"{len(kept)} steps looked at ({kept[0][1]:.0%} of their norm at the first): each step adds to all that "
+        "came before."
     )
     return Finding(
         "large updates", "gradients accumulate", (), evidence, "optimizer.zero_grad() before each backward pass", PAGE
@@ -118,8 +116,8 @@ def clipped_away(e: Evidence) -> Finding | None:
         return None
     evidence = (
         "between the backward pass and the optimizer's step the gradients' norm falls to "
-        f"{statistics.median(handed):.0e} of what it "
-        f"was, and a step changes the weights by {statistics.median(e.updates):.0e} of their norm."
+        f"{statistics.median(handed):.0e} of what it was, and a step changes the weights by "
+        f"{statistics.median(e.updates):.0e} of their norm."
     )
     remedy = "clip at a norm that only the largest gradients exceed, such as 1; or a larger learning rate"
     return Finding("no update", "clipped away", (), evidence, remedy, "solutions/clipping.md")
@@ -147,11 +145,9 @@ def weight_decay(e: Evidence) -> Finding | None:
     if not shrunk or 2 * len(shrunk) < len(e.trunk) or e.is_stuck is False:
         return None
     evidence = (
-        f"the weights of {len(shrunk)} layers have shrunk to {statistics.median(s for _, s in shrunk):.0e} "
-        "of what they were: a "
-        f"decay of {max(decay):g} at a learning rate of {max(lr):g} takes {max(lr) * max(decay):.1%} of "
-        "them at each step, more "
-        "than the gradient gives."
+        f"the weights of {len(shrunk)} layers have shrunk to {statistics.median(s for _, s in shrunk):.0e} of what "
+        f"they were: a decay of {max(decay):g} at a learning rate of {max(lr):g} takes {max(lr) * max(decay):.1%} "
+        "of them at each step, more than the gradient gives."
     )
     names = tuple(name for name, _ in shrunk)
     return Finding(
@@ -222,8 +218,8 @@ def learning_rate_too_large(e: Evidence) -> Finding | None:
         )
     elif bold:
         parts.append(
-            f"the first steps change the weights by up to {max(e.updates[:3]):.2g} of their norm, and the "
-            "loss doesn't fall"
+            f"the first steps change the weights by up to {max(e.updates[:3]):.2g} of their norm, and the loss "
+            "doesn't fall"
         )
     if thrown is not None:
         parts.append(f"the loss rose from {e.losses[0]:.3g} to {max(e.losses):.3g}, beginning at step {thrown}")
@@ -260,9 +256,8 @@ def post_norm(e: Evidence) -> Finding | None:
     if count < POST_NORMS or not lr or lr[0] < 0.9 * max(lr):
         return None
     evidence = (
-        f"{count} skips begin at the output of a layer normalisation: the network normalises after each "
-        "sum, and its learning rate "
-        f"of {lr[0]:g} is there from the first step on. The loss doesn't fall."
+        f"{count} skips begin at the output of a layer normalisation: the network normalises after each sum, and "
+        f"its learning rate of {lr[0]:g} is there from the first step on. The loss doesn't fall."
     )
     remedy = "warm-up over some thousand steps, or normalise before each branch (norm_first=True)"
     return Finding("not learning", "post-norm without warm-up", (), evidence, remedy, "solutions/normalisation.md")

@@ -36,9 +36,8 @@ def symmetric_weights(e: Evidence) -> Finding | None:
     if not equal or not any(row["moved"] for row in e.step_rows):
         return None
     evidence = (
-        f"the units of {e.span(equal)} have the same weights as each other, at the first step looked at "
-        "and at the last: they get "
-        "the same gradient, and a layer of them can do no more than one."
+        f"the units of {e.span(equal)} have the same weights as each other, at the first step looked at and at the "
+        "last: they get the same gradient, and a layer of them can do no more than one."
     )
     remedy = "random first weights (PyTorch's own, or nn.init.kaiming_normal_); only biases may start at 0"
     return Finding("not learning", "symmetric weights", tuple(equal), evidence, remedy, "causes/initialisation.md")
@@ -52,8 +51,8 @@ def saturation(e: Evidence) -> Finding | None:
     if not flat:
         return None
     evidence = (
-        f"in {e.span(flat)} up to {max(share.values()):.0%} of the outputs are where the activation is flat: its slope "
-        "there is below a twentieth of the largest it can have."
+        f"in {e.span(flat)} up to {max(share.values()):.0%} of the outputs are where the activation is flat: its "
+        "slope there is below a twentieth of the largest it can have."
     )
     since = min(e.since(name, "saturated", SATURATED) for name in flat)
     return Finding("saturation", "saturation", tuple(flat), evidence, SMALLER, "causes/activations.md", since)
@@ -89,8 +88,8 @@ def attention_logits(e: Evidence) -> Finding | None:
         return None
     evidence = (
         f"in the median of {len(peaks)} attention layers the largest weight of a query is "
-        f"{statistics.median(peaks):.3f} at the first "
-        "step: the softmax is flat there, and hands nothing to queries and keys."
+        f"{statistics.median(peaks):.3f} at the first step: the softmax is flat there, and hands nothing to queries "
+        "and keys."
     )
     remedy = (
         "divide the logits by the square root of the width of a head; smaller weights, or a normalisation, of "
@@ -134,9 +133,8 @@ def batch_statistics(e: Evidence) -> Finding | None:
     if not few:
         return None
     evidence = (
-        f"{e.span(few)} takes mean and variance over {_smallest(e, few[0]):.0f} values: two numbers become "
-        "-1 and 1 whatever they "
-        "are, and no gradient passes."
+        f"{e.span(few)} takes mean and variance over {_smallest(e, few[0]):.0f} values: two numbers become -1 and 1 "
+        "whatever they are, and no gradient passes."
     )
     remedy = "a larger batch, or a layer or group normalisation, which don't depend on it"
     return Finding("not learning", "batch statistics", tuple(few), evidence, remedy, "solutions/normalisation.md")
