@@ -1,4 +1,4 @@
-"""Batch normalisation makes the gradient of a deep ReLU network explode, by {rate.relu:.2f} per layer.
+"""Batch normalisation without skips makes a new ReLU network's gradient explode, by {rate.relu:.2f} per layer.
 
 z_l = W h_{l-1},  h_l = phi(BN(z_l)),  without skip connections, in training mode. BN divides z by its standard
 deviation over the batch, so that the size of the weights cancels. For wide layers and large batches a layer then

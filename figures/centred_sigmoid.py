@@ -4,13 +4,13 @@ Since sigmoid(z) = 1/2 + tanh(z/2) / 2, the layers z_l = W_l sigmoid(z_{l-1}) + 
 
     W_l = 4 Q_l, Q_l orthogonal,    b_l = -W_l (1/2, ..., 1/2)
 
-are those of a network of tanh: u_l = z_l / 2 = Q_l tanh(u_{l-1}), at its critical scale (Saxe et al. 2014 for orthogonal
-weights, Schoenholz et al. 2017 for the scale). Nothing but the weights and biases at the start differs from other plain
-sigmoid networks. The control has the same weights and biases of zero, so that the mean of one half stays: theory takes
-the offset that it makes in each unit for a part of the variance.
+are those of a network of tanh: u_l = z_l / 2 = Q_l tanh(u_{l-1}), at its critical scale (Saxe et al. 2014 for
+orthogonal weights, Schoenholz et al. 2017 for the scale). Nothing but the weights and biases at the start differs from
+other plain sigmoid networks. The control has the same weights and biases of zero, so that the mean of one half stays:
+theory takes the offset that it makes in each unit for a part of the variance.
 
-Classifiers of 8 x 8 digits with 30 hidden layers of 64 units, 5 epochs in batches of 64, by Adam and by gradient descent
-at five learning rates each. Guessing scores 0.10.
+Classifiers of 8 x 8 digits with 30 hidden layers of 64 units, 5 epochs in batches of 64, by Adam and by gradient
+descent at five learning rates each. Guessing scores 0.10.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Unscaled N(0, 1) weights multiply a ReLU layer's gradient by {rate.relu_unscaled:.1f}, and float32 soon overflows.
+"""N(0, 1) weights grow the gradient by {rate.relu_unscaled:.1f} in each layer of 128 ReLUs, and float32 soon overflows.
 
 60 layers z_l = W_l phi(z_l-1) without biases, width 128, weights of variance sigma_w2 / 128. Exploding is the mirror
 image of vanishing: each layer multiplies the squared norm by chi = sigma_w2 E[phi'(z)²], here above 1. In a ReLU or

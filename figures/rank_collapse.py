@@ -1,4 +1,4 @@
-"""Attention makes tokens alike: after 24 layers queries get {skip_query_share:.3f} of the values' gradient.
+"""With plain skips tokens become alike: after 24 layers queries get {skip_query_share:.3f} of the values' gradient.
 
 Attention layers alone, on 32 random tokens, at initialisation. z is the normalised input of a layer:
 
