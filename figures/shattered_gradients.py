@@ -1,4 +1,4 @@
-"""In a deep ReLU network neighbouring inputs no longer agree on what the early layers get; with skips they still do.
+"""In deep plain ReLU networks neighbours disagree on what early layers get; with skips and scaled branches they agree.
 
 The inputs walk once around a circle, x = (cos a, sin a), and the gradient with respect to the first pre-activations is
 compared between places that lie an angle apart: cosine similarity, averaged over the circle. A norm per layer cannot
@@ -10,6 +10,7 @@ to k1(c) and multiplies the similarity of the gradients by k0(c) (arc-cosine ker
 
     k0(c) = 1 - acos(c) / pi,    k1(c) = (sqrt(1 - c²) + (pi - acos(c)) c) / pi
     residual, L branches divided by sqrt(L):  the same with (c + k1(c) / L) / (1 + 1/L) and (1 + k0(c) / L) / (1 + 1/L)
+    residual, unscaled:                       the same with (c + k1(c)) / 2 and (1 + k0(c)) / 2: half as fast as plain
 
 A weight matrix's gradient is what comes back times what goes in, so that its similarity is the product of theirs, and
 that of all weights is the mean over the layers: the neural tangent kernel (Jacot et al. 2018), normalised. For two
@@ -37,12 +38,16 @@ KINDS = {  # hidden layers or residual blocks, name, role
     "shallow": (1, "1 layer", None),
     "plain_24": (24, "24 layers", None),
     "plain_50": (50, "50 layers", "vanishing"),
-    "residual_50": (50, "50 residual blocks", "healthy"),
+    "unscaled_50": (50, "50 blocks, unscaled", None),
+    "residual_50": (50, "50 blocks, branch / √L", "healthy"),
 }
+SKIP = {kind: float(kind in ("unscaled_50", "residual_50")) for kind in KINDS}
+BRANCH = {kind: 1 / 50 if kind == "residual_50" else 1.0 for kind in KINDS}  # what a branch weighs, in squares
 WIDER = {
     "neighbours.plain_50": (2.5, "single networks of this depth and width scatter between 0 and 0.7"),
     "weights.plain_50": (1.6, "so do these, between 0 and 0.8"),
     "opposite": (2.0, "so do these"),
+    "neighbours.unscaled_50": (1.7, "these scatter as well"),
 }
 
 
@@ -64,7 +69,7 @@ def run(kind: str, seed: int) -> dict[str, list[float]]:
     for _ in range(layers):
         came_in.append(torch.relu(h))
         went_out.append(came_in[-1] @ weight(WIDTH, WIDTH, "he", generator).T)  # (PLACES, WIDTH)
-        h = h + went_out[-1] / math.sqrt(layers) if kind == "residual_50" else went_out[-1]
+        h = SKIP[kind] * h + math.sqrt(BRANCH[kind]) * went_out[-1]
     first, dx, *back = torch.autograd.grad((h @ v).sum(), (z, x, *went_out))
     of_weights = sum((a @ a.T).detach() * (d @ d.T) for a, d in zip(came_in, back, strict=True))
     walk = dx[:, 0] / dx[:, 0].square().mean().sqrt()
@@ -74,8 +79,7 @@ def run(kind: str, seed: int) -> dict[str, list[float]]:
 def predicted(kind: str) -> tuple[list[float], list[float]]:
     """Both similarities for infinite width."""
     c = torch.cos(math.pi * torch.linspace(0, 1, PLACES // 2 + 1, dtype=torch.float64))
-    count = KINDS[kind][0]
-    skip, branch = (1.0, 1 / count) if kind == "residual_50" else (0.0, 1.0)
+    count, skip, branch = KINDS[kind][0], SKIP[kind], BRANCH[kind]
     layers = []  # similarity of what goes into the weights, and the factor on that of the gradients
     for _ in range(count):
         angle = c.clamp(-1, 1).acos()
@@ -110,7 +114,7 @@ def draw(m: dict) -> go.Figure:
     fig = make_subplots(rows=2, cols=1, row_heights=[0.35, 0.65], vertical_spacing=0.18)
     around = [360 * place / PLACES for place in range(PLACES)]
     for kind, (_, name, role) in KINDS.items():
-        if kind != "plain_24":
+        if kind not in ("plain_24", "unscaled_50"):
             fig.add_scatter(x=around, y=m["walk"][kind], name=name, mode="lines", meta=role, row=1, col=1)
         fig.add_traces(band_traces(m["angles"], m["similarity"][kind], name, role), rows=2, cols=1)
     fig.add_traces(band_traces(m["angles"], m["of_weights"], "50 layers, all weights"), rows=2, cols=1)
@@ -141,6 +145,7 @@ def claim_the_weights_gradients_still_agree(m):
     assert 0.52 < m["weights"]["plain_24"] < 0.7
     assert 0.4 < m["weights"]["plain_50"] < 0.62
     assert 0.9 < m["weights"]["residual_50"] < 0.99
+    assert 0.5 < m["weights"]["unscaled_50"] < 0.72
     assert 0.2 < m["opposite"] < 0.42
     assert m["weights"]["plain_50"] > 2 * m["neighbours"]["plain_50"]
     assert m["weights"]["plain_50"] == m["of_weights"]["median"][NEAR]
@@ -149,21 +154,26 @@ def claim_the_weights_gradients_still_agree(m):
         assert abs(measured - expected) < 0.11
 
 
-def claim_skip_connections_keep_it_in_one_piece(m):
-    """In a residual network of 50 blocks it is {neighbours.residual_50:.2f}, as in a single layer."""
+def claim_scaled_branches_keep_it_in_one_piece(m):
+    """In a residual network of 50 blocks it is {neighbours.residual_50:.2f}, as in a single layer, if the branches are
+    divided by the root of the depth; unscaled ones leave {neighbours.unscaled_50:.2f}."""
     assert 0.92 < m["neighbours"]["residual_50"] < 0.96
     assert m["similarity"]["residual_50"]["lo"][NEAR] > 0.9
     assert abs(m["neighbours"]["residual_50"] - m["neighbours"]["shallow"]) < 0.02
+    assert 1.4 * m["neighbours"]["plain_50"] < m["neighbours"]["unscaled_50"]
+    assert 0.2 < m["neighbours"]["unscaled_50"] < 0.42
+    assert m["similarity"]["unscaled_50"]["hi"][NEAR] < 0.8
 
 
 def claim_the_similarity_is_that_of_theory(m):
     """At every angle the similarity is that of the arc-cosine kernels, within 0.07 up to 24 layers and within 0.12 at
-    50: {theory_neighbours.shallow:.2f}, {theory_neighbours.plain_24:.2f}, {theory_neighbours.plain_50:.2f} and
-    {theory_neighbours.residual_50:.2f} for the four networks at 11 degrees."""
+    50: {theory_neighbours.shallow:.2f}, {theory_neighbours.plain_24:.2f} and {theory_neighbours.plain_50:.2f} for the
+    plain networks at 11 degrees, {theory_neighbours.unscaled_50:.2f} and {theory_neighbours.residual_50:.2f} with
+    skips."""
     for kind in KINDS:
         measured, theory = m["similarity"][kind]["median"], m["theory"][kind]
         assert len(measured) == len(theory) > 30
-        close = 0.12 if kind == "plain_50" else 0.07
+        close = 0.12 if kind in ("plain_50", "unscaled_50") else 0.07
         assert all(abs(value - expected) < close for value, expected in zip(measured, theory, strict=True))
         assert m["neighbours"][kind] == measured[NEAR]
         assert m["theory_neighbours"][kind] == theory[NEAR]
