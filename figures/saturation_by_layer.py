@@ -1,4 +1,4 @@
-"""In a deep sigmoid network the top hidden layer saturates first, and while it does next to nothing is learnt.
+"""In a deep sigmoid network the top hidden layer saturates first, and until it comes back little is learnt.
 
 Four hidden layers of 100 sigmoids, weights U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases 0, gradient descent at 0.1 in
 batches of 10 images of digits: the experiment of Glorot & Bengio 2010, section 3.1 and figure 2, on smaller images. At
