@@ -1,4 +1,5 @@
-"""The command line: vgdocs init | new | run | show | numbers | diff | check | assets | explore."""
+"""The command line: vgdocs diagnose watches a script of yours; the site's are
+init | new | run | show | numbers | diff | check | assets | explore."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-try:
-    import click
+import click
 
+LACKS = ""  # what the site's commands need and isn't installed; `diagnose` needs none of it
+try:
     from vgdocs.engine import drift
     from vgdocs.engine.figure import SettingError, find
     from vgdocs.engine.library import CitationError, Library
@@ -24,10 +26,7 @@ try:
 except ModuleNotFoundError as error:
     if (error.name or "vgdocs").partition(".")[0] == "vgdocs":
         raise
-    raise SystemExit(
-        f"The command vgdocs needs the site's tools, of which {error.name} is not installed. In a checkout of the "
-        "project run: pip install '.[site]' -c constraints.txt"
-    ) from None
+    LACKS = error.name or ""
 
 TEMPLATE = Path(__file__).parent / "template"  # of a project: one page, one figure
 EXAMPLE = TEMPLATE / "figures/dice_mean.py"
@@ -69,7 +68,14 @@ class Commands(click.Group):
 )
 @click.pass_context
 def cli(context: click.Context, root: Path) -> None:
-    """Figures that measure, pages that cite, claims that fail."""
+    """Figures that measure, pages that cite, claims that fail; and `diagnose`, for a script of your own."""
+    if context.invoked_subcommand == "diagnose":
+        return
+    if LACKS:
+        raise Failed(
+            f"vgdocs {context.invoked_subcommand} needs the site's tools, of which {LACKS} is not installed. In a "
+            "checkout of the project run: pip install '.[site]' -c constraints.txt"
+        )
     context.obj = settings.read(root.resolve()).library(root.resolve())
 
 
@@ -280,4 +286,32 @@ def _total(library: Library) -> str:
     return f"{count(len(entries), 'figure')}, {count(claims, 'claim')}, {failed} failed"
 
 
-cli.add_command(explore)
+@cli.command(short_help="Run a training script as it is, and say what is wrong with its training.")
+@click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("arguments", nargs=-1)
+@click.option("--epochs", type=click.IntRange(min=1), help="End the run after so many passes through a DataLoader.")
+@click.option("--steps", type=click.IntRange(min=1), help="End it after so many steps of an optimizer.")
+@click.option("--every", type=click.IntRange(min=1), default=1, help="Measure everything at each N-th step only.")
+@click.option("--report", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to send.")
+@click.option("--site", help="The address at which you read this site, for links to its pages.")
+@click.pass_context
+def diagnose(context: click.Context, script: Path, arguments: tuple[str, ...], path: Path | None, **options: Any) -> None:
+    """Run SCRIPT as `python SCRIPT` would, and say what is wrong with its training.
+
+    Found and watched are the modules that its optimizers of torch.optim hold. The verdict is printed at its end, at an
+    exception and at Ctrl-C, and the exit code is the script's own. The script's ARGUMENTS stand after `--`:
+
+        vgdocs diagnose train.py --epochs 3 -- --lr 0.1
+
+    An epoch is a pass through a DataLoader, to its end, in which an optimizer stepped.
+    """
+    try:
+        from vgdocs.probe import script as probe
+    except ModuleNotFoundError as error:
+        raise Failed(f"vgdocs diagnose needs {error.name}: pip install '.[probe]' in a checkout of the project") from None
+
+    context.exit(probe.main(script, arguments, report=path, tell=lambda note: click.echo(note, err=True), **options))
+
+
+if not LACKS:
+    cli.add_command(explore)

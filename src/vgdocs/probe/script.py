@@ -1,0 +1,242 @@
+"""A training script, unchanged, with probes on what it trains: `vgdocs diagnose train.py`.
+
+Nothing is attached until an optimizer was built and a module is called after that: by then the model, the optimizer and
+the scaler are there, and the first forward pass still lies ahead.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from vgdocs.probe.diagnosis import Verdict, diagnose
+from vgdocs.probe.found import Found, alive, models_of
+from vgdocs.probe.record import GradientRecord
+from vgdocs.probe.watch import Probe
+
+NO_LOADER = (
+    "--epochs counts passes through a DataLoader, and none is in use: the script runs to its own end. --steps N ends it "
+    "after N steps, Ctrl-C at once"
+)
+NO_STEP = (
+    "nothing to diagnose: no optimizer of torch.optim made a step in this process. A loop that moves the weights by "
+    "other means can be watched from inside, by `with Probe(model)` around it"
+)
+EAGER = "torch.compile was left out, because inside a compiled model nothing can be seen"
+
+
+class Finished(BaseException):
+    """The script has run as long as it was asked to; not an Exception, so that no handler of the script's takes it."""
+
+
+@dataclass
+class Watched:
+    """One model of a script: its name there, the optimizers that step it, and what was seen."""
+
+    name: str
+    optimizers: tuple[str, ...]
+    record: GradientRecord
+    verdict: Verdict | None  # None if nothing was recorded
+
+
+@dataclass
+class Run:
+    """How a script's run ended: what was watched, what is to be told beside it, and the exit code that it asked for."""
+
+    watched: list[Watched] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    epochs: int = 0
+    code: int = 0
+
+
+def run(
+    script: Path,
+    arguments: Sequence[str] = (),
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    every: int = 1,
+    tell: Callable[[str], None] = lambda note: None,
+) -> Run:
+    """Run a script as `python script arguments` would, and watch what it trains.
+
+    `steps` ends it before any one optimizer makes a step more than that. An epoch is a pass through a DataLoader, to its
+    end, in which an optimizer stepped; `epochs` ends the run before the first step after that many. What the
+    script does after its last epoch is done in either case if it comes before its next step. `tell` is called with what
+    should be known while the script runs.
+
+    An exception's traceback is printed, from the script's own first line on, and becomes the exit code, as do Ctrl-C and
+    `sys.exit`.
+    """
+    watching = _Watching(epochs, steps, every, tell)
+    script = script.absolute()  # as in `__file__`
+    sys.argv = [str(script), *arguments]
+    sys.path[0] = str(script.resolve().parent)
+    code, error = 0, None
+    with watching:
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except Finished as finished:
+            error = finished
+        except BaseException as raised:
+            error = raised
+            code = _tell_error(raised, script)
+        watching.end(error)
+    return Run(watching.watched, watching.notes(), watching.passes, code)
+
+
+def _tell_error(error: BaseException, script: Path) -> int:
+    """Print what Python would, and return the exit code that it would end with."""
+    if isinstance(error, SystemExit):
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        print(error.code, file=sys.stderr)
+        return 1
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(script):
+        trace = trace.tb_next
+    sys.excepthook(type(error), error.with_traceback(trace), trace)
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+class _Watching:
+    """While it is entered, probes are put on whatever the optimizers that are built hold."""
+
+    def __init__(self, epochs: int | None, steps: int | None, every: int, tell: Callable[[str], None]) -> None:
+        self._epochs, self._steps, self._every, self._tell = epochs, steps, every, tell
+        self._undo = ExitStack()
+        self._waiting: list[weakref.ref[torch.optim.Optimizer]] | None = None  # for the next call of a module
+        self._probes: list[tuple[Found, Probe]] = []  # that are attached
+        self._taken = 0  # steps of all optimizers
+        self._taken_by: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
+        self._begun: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # steps before each pass
+        self._compiled = False
+        self._failed: list[str] = []
+        self.watched: list[Watched] = []
+        self.passes = 0
+
+    def __enter__(self) -> _Watching:
+        self._replace(torch.optim.Optimizer, "__init__", self._building)
+        self._replace(_BaseDataLoaderIter, "__next__", self._loading)
+        self._replace(torch, "compile", self._compiling)
+        self._undo.callback(register_optimizer_step_pre_hook(self._before_step).remove)
+        self._undo.callback(register_optimizer_step_post_hook(self._after_step).remove)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._undo.close()
+
+    def end(self, error: BaseException | None) -> None:
+        """Take the probes off, and keep what they saw; a step that an exception cut short is not part of it."""
+        self._leave(self._probes, error)
+
+    def notes(self) -> list[str]:
+        notes = list(dict.fromkeys(self._failed))
+        if not self._taken:
+            notes.append(NO_STEP)
+        if self._compiled:
+            notes.append(EAGER)
+        return notes
+
+    def _replace(self, owner: Any, name: str, by: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name)
+        setattr(owner, name, wraps(original)(by(original)))
+        self._undo.callback(setattr, owner, name, original)
+
+    def _building(self, original: Any) -> Any:
+        def build(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+            original(optimizer, *args, **kwargs)
+            if self._waiting is None:
+                self._waiting = []
+                self._await_call()
+            self._waiting.append(weakref.ref(optimizer))
+
+        return build
+
+    def _await_call(self) -> None:
+        """Attach at the next call of a module: at that of the outermost one, and before any hook of it is looked up."""
+        original = nn.Module.__call__
+
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            nn.Module.__call__ = original  # type: ignore[method-assign]
+            try:
+                self._attach()
+            except Exception as error:  # ours, for which the script must not pay
+                self._failed.append(f"the probe could not be attached ({type(error).__name__}: {error})")
+            return original(module, *args, **kwargs)
+
+        nn.Module.__call__ = call  # type: ignore[method-assign]
+        self._undo.callback(setattr, nn.Module, "__call__", original)
+
+    def _attach(self) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        modules, scalers = alive(nn.Module), alive(torch.amp.GradScaler)
+        optimizers = [optimizer for waiter in waiting if (optimizer := waiter()) is not None]
+        scaler = scalers[-1] if scalers else None
+        for found in models_of(optimizers, modules):
+            old = [(f, probe) for f, probe in self._probes if f.parameters & found.parameters]
+            self._leave(old, None)  # the next phase of a training has begun
+            try:
+                probe = Probe(found.model, found.optimizer, scaler if found.optimizer else None, every=self._every)
+                probe.__enter__()
+            except ValueError as error:
+                self._failed.append(f"{found.name} was not watched: {error}")
+                continue
+            self._probes.append((found, probe))
+
+    def _leave(self, probes: Sequence[tuple[Found, Probe]], error: BaseException | None) -> None:
+        for found, probe in list(probes):
+            probe.__exit__(type(error) if error is not None else None, error, None)
+            self._probes.remove((found, probe))
+            record = probe.record
+            verdict = diagnose(record) if len(record) else None
+            self.watched.append(Watched(found.name, tuple(type(o).__name__ for o in found.holders), record, verdict))
+
+    def _loading(self, original: Any) -> Any:
+        def load(iterator: Any) -> Any:
+            begun = self._begun.setdefault(iterator, self._taken)
+            try:
+                return original(iterator)
+            except StopIteration:
+                self._begun[iterator] = self._taken  # a loader with persistent workers uses the iterator again
+                self.passes += self._taken > begun
+                raise
+
+        return load
+
+    def _compiling(self, original: Any) -> Any:
+        def compile(*args: Any, **kwargs: Any) -> Any:
+            if not self._compiled:
+                self._compiled = True
+                torch.compiler.set_stance("force_eager")
+                self._undo.callback(torch.compiler.set_stance, "default")
+            return original(*args, **kwargs)
+
+        return compile
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if self._epochs is not None and self.passes >= self._epochs:
+            raise Finished
+        if self._steps is not None and self._taken_by.get(optimizer, 0) >= self._steps:
+            raise Finished
+        if self._epochs is not None and not self._taken and not self._begun:
+            self._tell(NO_LOADER)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self._taken += 1
+        self._taken_by[optimizer] = self._taken_by.get(optimizer, 0) + 1
