@@ -295,7 +295,15 @@ def _total(library: Library) -> str:
 @click.option("--report", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to send.")
 @click.option("--site", help="The address at which you read this site, for links to its pages.")
 @click.pass_context
-def diagnose(context: click.Context, script: Path, arguments: tuple[str, ...], path: Path | None, **options: Any) -> None:
+def diagnose(
+    context: click.Context,
+    /,
+    script: Path,
+    arguments: tuple[str, ...],
+    path: Path | None,
+    site: str | None,
+    **options: Any,
+) -> None:
     """Run SCRIPT as `python SCRIPT` would, and say what is wrong with its training.
 
     Found and watched are the modules that its optimizers of torch.optim hold. The verdict is printed at its end, at an
@@ -306,11 +314,17 @@ def diagnose(context: click.Context, script: Path, arguments: tuple[str, ...], p
     An epoch is a pass through a DataLoader, to its end, in which an optimizer stepped.
     """
     try:
-        from vgdocs.probe import script as probe
+        from vgdocs.probe import report
+        from vgdocs.probe import script as scripts
     except ModuleNotFoundError as error:
-        raise Failed(f"vgdocs diagnose needs {error.name}: pip install '.[probe]' in a checkout of the project") from None
+        raise Failed(f"vgdocs diagnose needs {error.name}: pip install '.[probe]' in a checkout") from None
 
-    context.exit(probe.main(script, arguments, report=path, tell=lambda note: click.echo(note, err=True), **options))
+    done = scripts.run(script, arguments, tell=lambda note: click.echo(f"vgdocs: {note}", err=True), **options)
+    click.echo(f"\n{done.text(site)}")
+    if path and not done.empty:
+        report.write(path, done.watched, title=script.name, settings=done.settings, notes=done.notes, site=site)
+        click.echo(f"\n{path} is written.")
+    context.exit(done.code or int(done.empty))
 
 
 if not LACKS:

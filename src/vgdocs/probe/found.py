@@ -14,7 +14,11 @@ from torch import nn
 
 T = TypeVar("T")
 
-WRAPPERS = {"OptimizedModule", "DistributedDataParallel", "DataParallel"}  # the module inside says the same, by its names
+WRAPPERS = {
+    "OptimizedModule",
+    "DistributedDataParallel",
+    "DataParallel",
+}  # the module inside says the same, by its names
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,15 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from vgdocs.probe.diagnosis import Verdict, diagnose
+from vgdocs.probe.diagnosis import diagnose
+from vgdocs.probe.finding import SITE
 from vgdocs.probe.found import Found, alive, models_of
-from vgdocs.probe.record import GradientRecord
+from vgdocs.probe.report import Watched
 from vgdocs.probe.watch import Probe
 
 NO_LOADER = (
-    "--epochs counts passes through a DataLoader, and none is in use: the script runs to its own end. --steps N ends it "
-    "after N steps, Ctrl-C at once"
+    "--epochs counts passes through a DataLoader, and none is in use: the script runs to its own end. --steps N ends "
+    "it after N steps, Ctrl-C at once"
 )
 NO_STEP = (
     "nothing to diagnose: no optimizer of torch.optim made a step in this process. A loop that moves the weights by "
@@ -43,23 +44,22 @@ class Finished(BaseException):
 
 
 @dataclass
-class Watched:
-    """One model of a script: its name there, the optimizers that step it, and what was seen."""
-
-    name: str
-    optimizers: tuple[str, ...]
-    record: GradientRecord
-    verdict: Verdict | None  # None if nothing was recorded
-
-
-@dataclass
 class Run:
     """How a script's run ended: what was watched, what is to be told beside it, and the exit code that it asked for."""
 
     watched: list[Watched] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    epochs: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
     code: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not any(one.verdict for one in self.watched)
+
+    def text(self, site: str | None = SITE) -> str:
+        """The verdict on each model, and the notes."""
+        parts = [_verdict(one, site) for one in self.watched]
+        return "\n\n".join([*parts, *(f"Note: {note}." for note in self.notes)])
 
 
 def run(
@@ -73,19 +73,20 @@ def run(
 ) -> Run:
     """Run a script as `python script arguments` would, and watch what it trains.
 
-    `steps` ends it before any one optimizer makes a step more than that. An epoch is a pass through a DataLoader, to its
-    end, in which an optimizer stepped; `epochs` ends the run before the first step after that many. What the
-    script does after its last epoch is done in either case if it comes before its next step. `tell` is called with what
-    should be known while the script runs.
+    `steps` ends it before any one optimizer makes a step more than that. An epoch is a pass through a DataLoader, to
+    its end, in which an optimizer stepped; `epochs` ends the run before the first step after that many. Either way,
+    what the script does between its last step and the next is done. `tell` is called with what should be known while
+    the script runs.
 
-    An exception's traceback is printed, from the script's own first line on, and becomes the exit code, as do Ctrl-C and
-    `sys.exit`.
+    An exception's traceback is printed, from the script's own first line on, and becomes the exit code, as do Ctrl-C
+    and `sys.exit`.
     """
     watching = _Watching(epochs, steps, every, tell)
     script = script.absolute()  # as in `__file__`
     sys.argv = [str(script), *arguments]
     sys.path[0] = str(script.resolve().parent)
-    code, error = 0, None
+    code = 0
+    error: BaseException | None = None
     with watching:
         try:
             runpy.run_path(str(script), run_name="__main__")
@@ -95,7 +96,13 @@ def run(
             error = raised
             code = _tell_error(raised, script)
         watching.end(error)
-    return Run(watching.watched, watching.notes(), watching.passes, code)
+    settings = {"Script": " ".join(map(str, sys.argv)), "Epochs seen": f"{watching.passes:,}"}
+    return Run(watching.watched, watching.notes(), settings, code)
+
+
+def _verdict(one: Watched, site: str | None) -> str:
+    head = f"{one.name}, {one.steps}"
+    return f"{head}\n{'=' * len(head)}\n" + (one.verdict.text(site) if one.verdict else "No step of it was recorded.")
 
 
 def _tell_error(error: BaseException, script: Path) -> int:
