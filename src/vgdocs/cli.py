@@ -291,7 +291,7 @@ def _total(library: Library) -> str:
 @click.argument("arguments", nargs=-1)
 @click.option("--epochs", type=click.IntRange(min=1), help="End the run after so many passes through a DataLoader.")
 @click.option("--steps", type=click.IntRange(min=1), help="End it after so many steps of an optimizer.")
-@click.option("--every", type=click.IntRange(min=1), default=1, help="Measure everything at each N-th step only.")
+@click.option("--every", type=click.IntRange(min=1), help="Measure everything at each N-th step only.")
 @click.option("--report", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to send.")
 @click.option("--site", help="The address at which you read this site, for links to its pages.")
 @click.pass_context

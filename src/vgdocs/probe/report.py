@@ -61,7 +61,7 @@ STRIPS = (
         "Norm of ∂L/∂y of each layer over that of the last layer with weights, in the same step.",
         "activation_gradient",
         Scale(VANISHING, 1.0, EXPLODING),
-        ("10⁻⁴ or less: vanishing", "100 or more: exploding"),
+        ("≤ 10⁻⁴, vanishing", "≥ 100, exploding"),
         relative=True,
     ),
     _Strip(
@@ -69,7 +69,7 @@ STRIPS = (
         "Norm of ∂L/∂W of each layer over that of the last one.",
         "weight_gradient",
         Scale(VANISHING, 1.0, EXPLODING),
-        ("10⁻⁴ or less", "100 or more"),
+        ("≤ 10⁻⁴", "≥ 100"),
         relative=True,
     ),
     _Strip(
@@ -77,14 +77,14 @@ STRIPS = (
         "How far a step moved a layer's parameters, over their norm.",
         "update_ratio",
         Scale(SMALL_UPDATE, 1e-3, LARGE_UPDATE),
-        ("10⁻⁶ or less: too small", "0.5 or more: too large"),
+        ("≤ 10⁻⁶, too small", "≥ 0.5, too large"),
     ),
     _Strip(
         "Signal",
         "Root mean square of each layer's output.",
         "signal",
         Scale(1e-3, 1.0, 1e3),
-        ("10⁻³ or less", "1000 or more"),
+        ("≤ 10⁻³", "≥ 1000"),
     ),
 )
 
@@ -116,7 +116,7 @@ def page(
     """The report as HTML."""
     heading = f"Diagnosis of {title}" if title else "Diagnosis"
     versions = f"vgdocs {_version()}, torch {torch.__version__}, Python {platform.python_version()}"
-    known = {**(settings or {}), "Versions": versions}
+    known = {**(settings or {}), **(_settings(watched[0]) if len(watched) == 1 else {}), "Versions": versions}
     told = "".join(f'<p class="note">{escape(note)}.</p>' for note in notes)
     sections = "".join(_section(one, alone=len(watched) == 1, site=site) for one in watched)
     return (
@@ -171,7 +171,7 @@ def _section(one: Watched, alone: bool, site: str | None) -> str:
     parts += [_strip(one.record, quantity) for quantity in STRIPS]
     parts.append(f"<{level}>The last full step, layer by layer</{level}>")
     parts.append(_table(one.record))
-    parts.append(_pairs(_settings(one), "settings"))
+    parts.append("" if alone else _pairs(_settings(one), "settings"))
     return "\n".join(parts)
 
 
@@ -196,7 +196,7 @@ def _pairs(pairs: dict[str, str], kind: str) -> str:
 
 
 def _settings(one: Watched) -> dict[str, str]:
-    last = one.record.step_rows[-1]
+    last: Row = next(reversed(one.record.step_rows), {})
     names = {"lr": "learning rate", "weight_decay": "weight decay", "momentum": "momentum", "beta1": "β₁", "eps": "ε"}
     values = ", ".join(f"{name} {last[key]:g}" for key, name in names.items() if last.get(key) is not None)
     kept = len(one.record.steps)
@@ -256,10 +256,11 @@ def _column(rows: Sequence[Row], quantity: _Strip) -> dict[str, Value]:
 def _labelled(layers: Sequence[str], steps: Sequence[int], drawn: str) -> str:
     row = ROW if len(layers) <= ROWS_IN_FULL else max(2, ROW * ROWS_IN_FULL // len(layers))
     every = -(-12 // row)  # rows that one name takes
+    starts = [*range(0, len(layers) - 2 * every + 1, every), max(len(layers) - every, 0)]
+    named = {start: layers[start] for start in starts[:-1]} | {starts[-1]: layers[-1]}
     names = "".join(
-        f'<span style="grid-row:{i + 1}/span {min(every, len(layers) - i)}" title="{layer}">{layer}</span>'
-        for i, layer in enumerate(map(escape, layers))
-        if i % every == 0
+        f'<span style="grid-row:{start + 1}/span {every}" title="{escape(name)}">{escape(name)}</span>'
+        for start, name in named.items()
     )
     shown = dict.fromkeys([steps[0], steps[len(steps) // 2], steps[-1]])
     marks = "".join(f"<span>{'step ' * (i == 0)}{step:,}</span>" for i, step in enumerate(shown))

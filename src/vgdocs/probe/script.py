@@ -9,8 +9,8 @@ from __future__ import annotations
 import runpy
 import sys
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -36,6 +36,7 @@ NO_STEP = (
     "nothing to diagnose: no optimizer of torch.optim made a step in this process. A loop that moves the weights by "
     "other means can be watched from inside, by `with Probe(model)` around it"
 )
+NO_MODULE = "nothing to diagnose: what the script's optimizers hold lies in no module"
 EAGER = "torch.compile was left out, because inside a compiled model nothing can be seen"
 
 
@@ -68,7 +69,7 @@ def run(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    every: int = 1,
+    every: int | None = None,
     tell: Callable[[str], None] = lambda note: None,
 ) -> Run:
     """Run a script as `python script arguments` would, and watch what it trains.
@@ -82,12 +83,11 @@ def run(
     and `sys.exit`.
     """
     watching = _Watching(epochs, steps, every, tell)
+    settings = {"Script": " ".join([str(script), *arguments])}
     script = script.absolute()  # as in `__file__`
-    sys.argv = [str(script), *arguments]
-    sys.path[0] = str(script.resolve().parent)
     code = 0
     error: BaseException | None = None
-    with watching:
+    with watching, _as_if_started(script, arguments):
         try:
             runpy.run_path(str(script), run_name="__main__")
         except Finished as finished:
@@ -96,8 +96,20 @@ def run(
             error = raised
             code = _tell_error(raised, script)
         watching.end(error)
-    settings = {"Script": " ".join(map(str, sys.argv)), "Epochs seen": f"{watching.passes:,}"}
+    if watching.passes:
+        settings["Epochs seen"] = f"{watching.passes:,}"
     return Run(watching.watched, watching.notes(), settings, code)
+
+
+@contextmanager
+def _as_if_started(script: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """`sys.argv` and the first folder of `sys.path` as they are for a script."""
+    before = sys.argv, sys.path[0]
+    sys.argv, sys.path[0] = [str(script), *arguments], str(script.resolve().parent)
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[0] = before
 
 
 def _verdict(one: Watched, site: str | None) -> str:
@@ -122,8 +134,9 @@ def _tell_error(error: BaseException, script: Path) -> int:
 class _Watching:
     """While it is entered, probes are put on whatever the optimizers that are built hold."""
 
-    def __init__(self, epochs: int | None, steps: int | None, every: int, tell: Callable[[str], None]) -> None:
-        self._epochs, self._steps, self._every, self._tell = epochs, steps, every, tell
+    def __init__(self, epochs: int | None, steps: int | None, every: int | None, tell: Callable[[str], None]) -> None:
+        self._epochs, self._steps, self._tell = epochs, steps, tell
+        self._options = {} if every is None else {"every": every}
         self._undo = ExitStack()
         self._waiting: list[weakref.ref[torch.optim.Optimizer]] | None = None  # for the next call of a module
         self._probes: list[tuple[Found, Probe]] = []  # that are attached
@@ -156,6 +169,8 @@ class _Watching:
         notes = list(dict.fromkeys(self._failed))
         if not self._taken:
             notes.append(NO_STEP)
+        elif not self.watched and not notes:
+            notes.append(NO_MODULE)
         if self._compiled:
             notes.append(EAGER)
         return notes
@@ -199,7 +214,7 @@ class _Watching:
             old = [(f, probe) for f, probe in self._probes if f.parameters & found.parameters]
             self._leave(old, None)  # the next phase of a training has begun
             try:
-                probe = Probe(found.model, found.optimizer, scaler if found.optimizer else None, every=self._every)
+                probe = Probe(found.model, found.optimizer, scaler if found.optimizer else None, **self._options)
                 probe.__enter__()
             except ValueError as error:
                 self._failed.append(f"{found.name} was not watched: {error}")
@@ -208,7 +223,8 @@ class _Watching:
 
     def _leave(self, probes: Sequence[tuple[Found, Probe]], error: BaseException | None) -> None:
         for found, probe in list(probes):
-            probe.__exit__(type(error) if error is not None else None, error, None)
+            cut_short = error is not None or found.optimizer is not None  # which would have ended the step itself
+            probe.__exit__(Finished if cut_short else None, None, None)
             self._probes.remove((found, probe))
             record = probe.record
             verdict = diagnose(record) if len(record) else None
