@@ -111,8 +111,9 @@ class Probe:
         self._output: Tensor | None = None  # of the model, while a backward pass may come
         self._reading: Reading | None = None
         self._told = False  # whether the user tells the loss
-        self._ended: Step | None = None  # the last full step, for what is known at the model's next backward pass only
-        self._left: Tensor | None = None  # norm of what it left, while a backward pass may turn out to be the model's
+        self._ended: Step | None = None  # the last full step, for what is known at the next one's backward passes only
+        self._left: Tensor | None = None  # norm of what it left before each of these, the smallest
+        self._found: Tensor | None = None  # before the one that runs
         self._passes: set[int] = set()  # of the step, before the one that runs
         self._failed: set[str] = set()
         self._before: list[Tensor] = []  # room for a copy of the weights, used again at each full step
@@ -246,6 +247,9 @@ class Probe:
         if step is None or not (step.tasks or (step.cut_off and self._optimizer is not None)):
             return  # no backward pass reached a parameter: nothing to tell
         step.skipped = skipped
+        if self._ended is not None and self._left is not None:  # a pass of another model's loss may come before they go
+            self._ended.later("left", self._left)
+        self._left = None
         if step.full:
             self._measure_update(step)
         self._ended = step if step.full and self._optimizer is not None else None
@@ -332,19 +336,19 @@ class Probe:
         if _in_backward() or not losses:
             return
         self._passes = set(self._step.tasks) if self._step else set()
-        if self._ended is not None:
-            self._look_at_old_gradients()
+        self._found = self._old_gradients() if self._ended is not None else None
         if not self._told:
             self._look(losses)
 
     @torch.no_grad()
-    def _look_at_old_gradients(self) -> None:
-        """What the gradients of the last step left, on which the next ones will be added."""
+    def _old_gradients(self) -> Tensor | None:
+        """The norm of the gradients that are there, on which the next ones will be added."""
         held = [self._parameters[i] for i in sorted(self._held)]
         left = [parameter.grad for parameter in held if parameter.grad is not None]
-        if left and not any(gradient.is_sparse for gradient in left):
-            norms = [_norm(gradient).double() for gradient in left]
-            self._left = torch.stack(norms).norm()
+        if not held or any(gradient.is_sparse for gradient in left):
+            return None
+        norms = [_norm(gradient).double() for gradient in left]
+        return torch.stack(norms).norm() if norms else torch.zeros((), dtype=torch.double, device=held[0].device)
 
     def _look(self, losses: Sequence[Tensor]) -> None:
         loss, step = losses[0], self._step
@@ -366,10 +370,9 @@ class Probe:
 
     def _look_ends(self) -> None:
         """The backward pass is over: its loss is the step's if it reached a parameter."""
-        if self._ended is not None and self._step is not None and self._step.tasks - self._passes:
-            if self._left is not None:  # before the passes of other models, they may still have been there
-                self._ended.later("left", self._left)
-            self._ended = self._left = None
+        if self._found is not None and self._step is not None and self._step.tasks - self._passes:
+            self._left = self._found if self._left is None else torch.minimum(self._left, self._found)
+        self._found = None
         reading, self._reading, step = self._reading, None, self._step
         if reading is None or step is None or not (step.tasks or step.seen or step.cut_off or self._told):
             return
