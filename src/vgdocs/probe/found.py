@@ -1,4 +1,4 @@
-"""Which module an optimizer trains: found among all that are alive, by the parameters that it holds."""
+"""Which module an optimizer trains: found by the parameters that it holds; and a probe on it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+
+from vgdocs.probe.diagnosis import diagnose
+from vgdocs.probe.report import Watched
+from vgdocs.probe.watch import Probe
 
 T = TypeVar("T")
 
@@ -39,14 +43,38 @@ class Found:
         return _ids(self.model.parameters())
 
 
+class Attached:
+    """A probe on a model that was found, until `end`."""
+
+    def __init__(self, found: Found, scaler: torch.amp.GradScaler | None, every: int | None) -> None:
+        self.found = found
+        options = {} if every is None else {"every": every}
+        self.probe = Probe(found.model, found.optimizer, scaler if found.optimizer else None, **options)
+        self.probe.__enter__()
+
+    def watched(self) -> Watched:
+        """What was seen so far."""
+        record = self.probe.record
+        names = tuple(type(optimizer).__name__ for optimizer in self.found.holders)
+        return Watched(self.found.name, names, record, diagnose(record) if len(record) else None)
+
+    def end(self, cut_short: bool) -> Watched:
+        """Take the probe off; a step that its optimizer didn't end, or that was cut short, isn't part of the record."""
+        unfinished = cut_short or self.found.optimizer is not None
+        self.probe.__exit__(RuntimeError if unfinished else None, None, None)
+        return self.watched()
+
+
 def alive(kind: type[T]) -> list[T]:
     """All objects of a kind that are in use; asked by their type, for a proxy may do anything when asked itself."""
     gc.collect()
     return [thing for thing in gc.get_objects() if issubclass(type(thing), kind)]
 
 
-def models_of(optimizers: Sequence[torch.optim.Optimizer], modules: Iterable[nn.Module]) -> list[Found]:
-    """The models that optimizers step, each with the optimizer that steps it.
+def models_of(
+    optimizers: Sequence[torch.optim.Optimizer], modules: Iterable[nn.Module], names: dict[int, str] | None = None
+) -> list[Found]:
+    """The models that optimizers step, each with the optimizer that steps it; `names` says what modules are called.
 
     A model is the outermost module in which a parameter of the optimizer's lies, or several beside each other if
     one doesn't hold all. Where several optimizers share it, as in a GAN that is one module, each gets the smallest part
@@ -58,7 +86,7 @@ def models_of(optimizers: Sequence[torch.optim.Optimizer], modules: Iterable[nn.
     holding = [m for m in modules if type(m).__name__ not in WRAPPERS and everything & _ids(m.parameters())]
     inside = {id(part) for m in holding for part in m.modules() if part is not m}
     outermost = [m for m in holding if id(m) not in inside]
-    names = _names()
+    names = names or {}
     wholes = {optimizer: _cover(outermost, own) for optimizer, own in held.items()}
     found: list[Found] = []
     left = [optimizer for optimizer in optimizers if wholes[optimizer]]
@@ -130,14 +158,14 @@ def _together(modules: Sequence[nn.Module], names: dict[int, str]) -> tuple[str,
     return " and ".join(name for name, _ in both.named_children()), both
 
 
-def _names() -> dict[int, str]:
-    """What modules are called in the code that is running, the innermost function's names first."""
+def names_in_use() -> dict[int, str]:
+    """What modules are called in the code that is running, by id; the name in the outermost function counts."""
     found: dict[int, str] = {}
     for frame in _frames():
         if frame.f_globals.get("__name__", "").partition(".")[0] not in ("vgdocs", "torch"):
             for name, value in list(frame.f_locals.items()):
                 if issubclass(type(value), nn.Module) and name != "self":
-                    found.setdefault(id(value), name)
+                    found[id(value)] = name
     return found
 
 

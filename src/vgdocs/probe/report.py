@@ -42,6 +42,11 @@ class Watched:
         by = f" of {' and '.join(self.optimizers)}" if self.optimizers else ""
         return f"{self.record.size:,} step{'s' * (self.record.size != 1)}{by}"
 
+    def text(self, site: str | None = SITE) -> str:
+        head = f"{self.name}, {self.steps}"
+        told = self.verdict.text(site) if self.verdict else "No step of it was recorded."
+        return f"{head}\n{'=' * len(head)}\n{told}"
+
 
 @dataclass(frozen=True)
 class _Strip:

@@ -22,11 +22,9 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from vgdocs.probe.diagnosis import diagnose
 from vgdocs.probe.finding import SITE
-from vgdocs.probe.found import Found, alive, models_of
+from vgdocs.probe.found import Attached, alive, models_of, names_in_use
 from vgdocs.probe.report import Watched
-from vgdocs.probe.watch import Probe
 
 NO_LOADER = (
     "--epochs counts passes through a DataLoader, and none is in use: the script runs to its own end. --steps N ends "
@@ -59,7 +57,7 @@ class Run:
 
     def text(self, site: str | None = SITE) -> str:
         """The verdict on each model, and the notes."""
-        parts = [_verdict(one, site) for one in self.watched]
+        parts = [one.text(site) for one in self.watched]
         return "\n\n".join([*parts, *(f"Note: {note}." for note in self.notes)])
 
 
@@ -112,11 +110,6 @@ def _as_if_started(script: Path, arguments: Sequence[str]) -> Iterator[None]:
         sys.argv, sys.path[0] = before
 
 
-def _verdict(one: Watched, site: str | None) -> str:
-    head = f"{one.name}, {one.steps}"
-    return f"{head}\n{'=' * len(head)}\n" + (one.verdict.text(site) if one.verdict else "No step of it was recorded.")
-
-
 def _tell_error(error: BaseException, script: Path) -> int:
     """Print what Python would, and return the exit code that it would end with."""
     if isinstance(error, SystemExit):
@@ -136,10 +129,10 @@ class _Watching:
 
     def __init__(self, epochs: int | None, steps: int | None, every: int | None, tell: Callable[[str], None]) -> None:
         self._epochs, self._steps, self._tell = epochs, steps, tell
-        self._options = {} if every is None else {"every": every}
+        self._every = every
         self._undo = ExitStack()
         self._waiting: list[weakref.ref[torch.optim.Optimizer]] | None = None  # for the next call of a module
-        self._probes: list[tuple[Found, Probe]] = []  # that are attached
+        self._attached: list[Attached] = []
         self._taken = 0  # steps of all optimizers
         self._taken_by: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
         self._begun: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # steps before each pass
@@ -163,7 +156,7 @@ class _Watching:
 
     def end(self, error: BaseException | None) -> None:
         """Take the probes off, and keep what they saw; a step that an exception cut short is not part of it."""
-        self._leave(self._probes, error)
+        self._leave(self._attached, cut_short=error is not None)
 
     def notes(self) -> list[str]:
         notes = list(dict.fromkeys(self._failed))
@@ -210,25 +203,18 @@ class _Watching:
         modules, scalers = alive(nn.Module), alive(torch.amp.GradScaler)
         optimizers = [optimizer for waiter in waiting if (optimizer := waiter()) is not None]
         scaler = scalers[-1] if scalers else None
-        for found in models_of(optimizers, modules):
-            old = [(f, probe) for f, probe in self._probes if f.parameters & found.parameters]
-            self._leave(old, None)  # the next phase of a training has begun
+        for found in models_of(optimizers, modules, names_in_use()):
+            parameters = found.parameters
+            self._leave([a for a in self._attached if a.found.parameters & parameters])  # a new phase of the training
             try:
-                probe = Probe(found.model, found.optimizer, scaler if found.optimizer else None, **self._options)
-                probe.__enter__()
+                self._attached.append(Attached(found, scaler, self._every))
             except ValueError as error:
                 self._failed.append(f"{found.name} was not watched: {error}")
-                continue
-            self._probes.append((found, probe))
 
-    def _leave(self, probes: Sequence[tuple[Found, Probe]], error: BaseException | None) -> None:
-        for found, probe in list(probes):
-            cut_short = error is not None or found.optimizer is not None  # which would have ended the step itself
-            probe.__exit__(Finished if cut_short else None, None, None)
-            self._probes.remove((found, probe))
-            record = probe.record
-            verdict = diagnose(record) if len(record) else None
-            self.watched.append(Watched(found.name, tuple(type(o).__name__ for o in found.holders), record, verdict))
+    def _leave(self, attached: Sequence[Attached], cut_short: bool = False) -> None:
+        for one in list(attached):
+            self._attached.remove(one)
+            self.watched.append(one.end(cut_short))
 
     def _loading(self, original: Any) -> Any:
         def load(iterator: Any) -> Any:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from functools import partial
+from functools import partial, wraps
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from vgdocs.probe.finding import SITE
 from vgdocs.probe.graph import LISTENER, Graph, Reading, read
 from vgdocs.probe.layers import (
     CONVOLUTIONS,
@@ -156,6 +158,30 @@ class Probe:
             )
         return self._record
 
+    def scalars(self) -> dict[str, float]:
+        """The last step as a flat dict, to be logged as it is."""
+        if not len(self.record):
+            return {}
+        last = self.record.step_rows[-1]
+        found = {name: last[name] for name in ("loss", "gradient") if last[name] is not None}
+        for row in self.record.at():
+            for name in ("weight_gradient", "update_ratio"):
+                if row[name] is not None:
+                    found[f"{name}/{row['layer']}"] = row[name]
+        return found
+
+    def report(self, path: str | Path, title: str = "", site: str | None = SITE) -> None:
+        """Write the verdict and what it rests on as one page to send; links go to `site`, where this site is read.
+
+        Raises ValueError if nothing was recorded.
+        """
+        from vgdocs.probe.diagnosis import diagnose
+        from vgdocs.probe.report import Watched, write
+
+        optimizers = (type(self._optimizer).__name__,) if self._optimizer is not None else ()
+        watched = Watched(type(self._model).__name__, optimizers, self.record, diagnose(self.record))
+        write(path, [watched], title=title, site=site)
+
     def loss(self, loss: Tensor) -> None:
         """Tell the probe the loss of a step, where `loss.backward()` isn't what is called; before the backward pass."""
         self._told = True
@@ -174,7 +200,7 @@ class Probe:
             keep(module.register_forward_hook(_Hook(self, self._forward, i)))
         keep(self._model.register_forward_hook(_Hook(self, self._read_graph)))
         if self._optimizer is not None:
-            keep(self._optimizer.register_step_pre_hook(_Hook(self, lambda *_: self._before_update())))
+            keep(self._optimizer.register_step_pre_hook(_Hook(self, self._before_step)))
             keep(self._optimizer.register_step_post_hook(_Hook(self, lambda *_: self._close())))
             if self._scaler is not None:
                 self._watch_skipped_steps(self._scaler)
@@ -268,6 +294,24 @@ class Probe:
         for copy, parameter in zip(self._before, self._parameters, strict=True):
             copy.copy_(local(parameter))
         self._step.facts["saved",] = 1
+
+    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Where the backward pass happens inside the step, in a closure, the update begins after the first one."""
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            self._before_update()
+            return None
+        begun: list[bool] = []
+
+        @wraps(closure)
+        def watched() -> Any:
+            value = closure()
+            if not begun:
+                begun.append(True)
+                self._guard(self._before_update)
+            return value
+
+        return ((args[0], watched, *args[2:]), kwargs) if len(args) > 1 else (args, kwargs | {"closure": watched})
 
     @torch.no_grad()
     def _before_update(self) -> None:
