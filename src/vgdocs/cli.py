@@ -11,7 +11,10 @@ from typing import Any
 
 import click
 
+from vgdocs.explorer.cli import explore
+
 LACKS = ""  # what the site's commands need and isn't installed; `diagnose` needs none of it
+TOLD: tuple[type[Exception], ...] = ()  # errors whose message is enough
 try:
     from vgdocs.engine import drift
     from vgdocs.engine.figure import SettingError, find
@@ -19,7 +22,6 @@ try:
     from vgdocs.engine.numbers import count, fill
     from vgdocs.engine.progress import bar
     from vgdocs.engine.runner import share
-    from vgdocs.explorer.cli import explore
     from vgdocs.pages import settings, site_assets
     from vgdocs.pages.citations import Scanner
     from vgdocs.pages.report import report
@@ -27,6 +29,8 @@ except ModuleNotFoundError as error:
     if (error.name or "vgdocs").partition(".")[0] == "vgdocs":
         raise
     LACKS = error.name or ""
+else:
+    TOLD = (CitationError, SettingError, drift.DriftError)
 
 TEMPLATE = Path(__file__).parent / "template"  # of a project: one page, one figure
 EXAMPLE = TEMPLATE / "figures/dice_mean.py"
@@ -55,7 +59,7 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except (CitationError, SettingError, drift.DriftError) as error:
+        except TOLD as error:
             raise Failed(str(error)) from None
 
 
@@ -317,7 +321,10 @@ def diagnose(
         from vgdocs.probe import report
         from vgdocs.probe import script as scripts
     except ModuleNotFoundError as error:
-        raise Failed(f"vgdocs diagnose needs {error.name}: pip install '.[probe]' in a checkout") from None
+        raise Failed(
+            f"vgdocs diagnose watches PyTorch, and {error.name} is not installed. In a checkout of the project run: "
+            "pip install '.[probe]'"
+        ) from None
 
     done = scripts.run(script, arguments, tell=lambda note: click.echo(f"vgdocs: {note}", err=True), **options)
     click.echo(f"\n{done.text(site)}")
@@ -327,5 +334,4 @@ def diagnose(
     context.exit(done.code or int(done.empty))
 
 
-if not LACKS:
-    cli.add_command(explore)
+cli.add_command(explore)
