@@ -21,10 +21,12 @@ from vgdocs.probe.finding import SITE, Finding, address
 from vgdocs.probe.record import COLUMNS, EXPLODING, LEGEND, VANISHING, GradientRecord, Row
 from vgdocs.probe.rules.optimizer import LARGE_UPDATE, SMALL_UPDATE
 
-COLUMNS_OF_A_STRIP = 120  # steps that are drawn; of more, as many that lie evenly
+CELLS = 6_000  # of a strip, from which on fewer steps are drawn: it keeps a report of any record below 300 KB or so
+STEPS = (30, 120)  # that are drawn at least and at most; of more, as many that lie evenly
 ROWS_IN_FULL = 30  # layers, up to which each has a line of its own; beyond, the strip keeps its height
 ROW = 15  # px
 POINTS = 300  # of a line
+EMPTY = "<td></td>"
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ def _trunk(rows: Sequence[Row], name: str) -> list[Row]:
 
 def _strip(record: GradientRecord, quantity: _Strip) -> str:
     by_step = _by_step(record)
-    steps = _evenly(record.full_steps, COLUMNS_OF_A_STRIP)
+    steps = _evenly(record.full_steps, min(max(CELLS // len(record.layers), STEPS[0]), STEPS[1]))
     columns = [_column(list(by_step[step].values()), quantity) for step in steps]
     layers = [layer.name for layer in record.layers if any(c.get(layer.name) is not None for c in columns)]
     if not layers:
@@ -347,8 +349,8 @@ def _ends(record: GradientRecord, by_step: dict[int, dict[str, Row]], name: str,
 
 def _table(record: GradientRecord) -> str:
     rows = record.at(full=True)
-    columns = {head: c for head, c in COLUMNS.items() if any(row[c[0]] not in (None, False) for row in rows)}
-    heads = "".join(f"<th scope='col'>{escape(head)}</th>" for head in ("", "layer", "kind", *columns))
+    columns = {head: c for head, c in COLUMNS.items() if any(_cell(row[c[0]], c[1]) != EMPTY for row in rows)}
+    heads = "".join(f"<th scope='col'>{escape(head)}</th>" for head in ("#", "layer", "kind", *columns))
     body = []
     for row in rows:
         kind = row["kind"] + (" (frozen)" if row["frozen"] else "")
@@ -366,6 +368,6 @@ def _table(record: GradientRecord) -> str:
 
 def _cell(value: float | None, form: str) -> str:
     if value is None or isinstance(value, bool):
-        return "<td class='bad'>yes</td>" if value else "<td></td>"
+        return "<td class='bad'>yes</td>" if value else EMPTY
     bad = " class='bad'" if not math.isfinite(value) else ""
     return f"<td{bad}>{escape(format(value, form).strip())}</td>"
