@@ -313,9 +313,10 @@ def diagnose(
     Found and watched are the modules that its optimizers of torch.optim hold. The verdict is printed at its end, at an
     exception and at Ctrl-C, and the exit code is the script's own. The script's ARGUMENTS stand after `--`:
 
+    \b
         vgdocs diagnose train.py --epochs 3 -- --lr 0.1
 
-    An epoch is a pass through a DataLoader, to its end, in which an optimizer stepped.
+    An epoch is a whole pass through a DataLoader in which an optimizer stepped.
     """
     try:
         from vgdocs.probe import report

@@ -42,6 +42,52 @@ for epoch in range(5):
         step(model, optimizer, a, b)
     print("epoch", epoch)
 """
+LIGHTNING = """
+import warnings
+
+warnings.simplefilter("ignore")
+import pytorch_lightning
+
+
+class Module(pytorch_lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def training_step(self, batch, _):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        self.net(batch[0])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+silent = dict(enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, logger=False)
+loader = DataLoader(data, 16)
+pytorch_lightning.Trainer(max_epochs=5, accelerator="cpu", **silent).fit(Module(), loader, loader)
+"""
+TRANSFORMERS = """
+import warnings
+
+warnings.simplefilter("ignore")
+from transformers import Trainer, TrainingArguments
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x, labels):
+        return {"loss": nn.functional.cross_entropy(self.net(x), labels)}
+
+
+quiet = dict(report_to="none", save_strategy="no", disable_tqdm=True)
+arguments = TrainingArguments("out", num_train_epochs=5, per_device_train_batch_size=16, use_cpu=True, **quiet)
+Trainer(Model(), arguments, train_dataset=[{"x": a, "labels": b} for a, b in data]).train()
+"""
 
 
 @pytest.fixture
@@ -311,6 +357,41 @@ class TestEnds:
             epochs=3,
         )
         assert len(run.watched[0].record) == 12
+
+    @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+    def test_a_loader_may_be_kept_and_asked_again(self, watch, workers):
+        """With persistent workers one iterator serves every pass."""
+        run = watch(
+            f"""
+            model = net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            loader = DataLoader(data, 16, num_workers={workers}, persistent_workers={workers > 0})
+            for epoch in range(4):
+                for a, b in loader:
+                    step(model, optimizer, a, b)
+            """,
+            epochs=2,
+        )
+        assert len(run.watched[0].record) == 8
+
+    def test_one_batch_of_a_loader_is_no_epoch(self, watch):
+        run = watch(
+            """
+            model = net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(10):
+                step(model, optimizer, *next(iter(DataLoader(data, 16))))
+            """,
+            epochs=1,
+        )
+        assert len(run.watched[0].record) == 10
+        assert "Epochs seen" not in run.settings
+
+    @pytest.mark.parametrize("loop", [LIGHTNING, TRANSFORMERS], ids=["lightning", "transformers"])
+    def test_loops_that_fetch_ahead(self, watch, loop):
+        run = watch(loop, epochs=2)
+        assert [len(one.record) for one in run.watched] == [8]
+        assert run.settings["Epochs seen"] == "2"
 
     def test_epochs_without_a_loader_are_told_at_once_and_end_nothing(self, watch):
         told = []

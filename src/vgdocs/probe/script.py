@@ -72,8 +72,8 @@ def run(
 ) -> Run:
     """Run a script as `python script arguments` would, and watch what it trains.
 
-    `steps` ends it before any one optimizer makes a step more than that. An epoch is a pass through a DataLoader, to
-    its end, in which an optimizer stepped; `epochs` ends the run before the first step after that many. Either way,
+    `steps` ends it before any one optimizer makes a step more than that. An epoch is a whole pass through a DataLoader
+    in which an optimizer stepped; `epochs` ends the run before the first step of the pass after that many. Either way,
     what the script does between its last step and the next is done. `tell` is called with what should be known while
     the script runs.
 
@@ -124,6 +124,14 @@ def _tell_error(error: BaseException, script: Path) -> int:
     return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
+def _is_last(iterator: Any) -> bool:
+    """Whether a loader's iterator has handed out its last batch; of streams nobody knows."""
+    try:
+        return bool(iterator._num_yielded >= len(iterator))
+    except (TypeError, NotImplementedError):
+        return False
+
+
 class _Watching:
     """While it is entered, probes are put on whatever the optimizers that are built hold."""
 
@@ -135,7 +143,8 @@ class _Watching:
         self._attached: list[Attached] = []
         self._taken = 0  # steps of all optimizers
         self._taken_by: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
-        self._begun: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # steps before each pass
+        self._begun: dict[int, int] = {}  # steps before the last pass through each dataset
+        self._whole: set[int] = set()  # datasets whose last pass has reached its end
         self._compiled = False
         self._failed: list[str] = []
         self.watched: list[Watched] = []
@@ -157,6 +166,8 @@ class _Watching:
     def end(self, error: BaseException | None) -> None:
         """Take the probes off, and keep what they saw; a step that an exception cut short is not part of it."""
         self._leave(self._attached, cut_short=error is not None)
+        for of in list(self._whole):
+            self._end_pass(of)
 
     def notes(self) -> list[str]:
         notes = list(dict.fromkeys(self._failed))
@@ -218,15 +229,24 @@ class _Watching:
 
     def _loading(self, original: Any) -> Any:
         def load(iterator: Any) -> Any:
-            begun = self._begun.setdefault(iterator, self._taken)
+            of = id(iterator._dataset)
+            if iterator._num_yielded == 0:  # a new pass; by then the loop has made the last step of the one before
+                self._end_pass(of)
+                self._begun[of] = self._taken
             try:
-                return original(iterator)
+                batch = original(iterator)
             except StopIteration:
-                self._begun[iterator] = self._taken  # a loader with persistent workers uses the iterator again
-                self.passes += self._taken > begun
+                self._whole.add(of)
                 raise
+            if _is_last(iterator):  # a loop that knows how many there are needn't ask for one more
+                self._whole.add(of)
+            return batch
 
         return load
+
+    def _end_pass(self, of: int) -> None:
+        self.passes += of in self._whole and self._taken > self._begun[of]
+        self._whole.discard(of)
 
     def _compiling(self, original: Any) -> Any:
         def compile(*args: Any, **kwargs: Any) -> Any:
