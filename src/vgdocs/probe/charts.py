@@ -15,8 +15,9 @@ Value = float | None
 
 LEVELS = 4  # colours to either side of the middle one
 WIDTH, HEIGHT = 360, 216  # of a chart of lines
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 38  # its margins
+LEFT, RIGHT, TOP, BOTTOM = 56, 10, 12, 38  # its margins
 SPAN = 50  # factor between the values from which on an axis is logarithmic
+MARKS = {"cross": "× nan or inf", "ring": "○ exactly 0"}
 POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -88,7 +89,7 @@ def chart(lines: Sequence[Line], across: str, up: str, label: str) -> str:
         across = LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT)
         return f"{across:.1f} {HEIGHT - BOTTOM - (height - low) / (high - low) * (HEIGHT - TOP - BOTTOM):.1f}"
 
-    parts = [_axes(low, high, left, right, logarithmic, across, up)]
+    parts, marks = [_axes(low, high, left, right, logarithmic, across, up)], set()
     for line in lines:
         runs: list[list[str]] = [[]]
         for x, y in line.points:
@@ -97,13 +98,16 @@ def chart(lines: Sequence[Line], across: str, up: str, label: str) -> str:
                 continue
             runs.append([])
             if y is not None:
-                parts.append(_mark(place(x, low), "zero") if y == 0 else _mark(place(x, high), "bad"))
+                kind = "ring" if y == 0 else "cross"
+                marks.add(kind)
+                parts.append(_mark(place(x, low if y == 0 else high), kind))
         path = "".join("M" + "L".join(run) for run in runs if len(run) > 1)
         dots = "".join(f"M{run[0]}h0" for run in runs if len(run) == 1)
         parts.append(f'<path class="line {line.role}" d="{path}"/>' if path else "")
         parts.append(f'<path class="dot {line.role}" d="{dots}"/>' if dots else "")
     drawn = "".join(parts)
     legend = "".join(f'<span class="{line.role}">{escape(line.name)}</span>' for line in lines if len(lines) > 1)
+    legend += "".join(f'<span class="mark">{text}</span>' for kind, text in MARKS.items() if kind in marks)
     svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{drawn}</svg>'
     return svg + (f'<p class="legend">{legend}</p>' if legend else "")
 
@@ -154,6 +158,6 @@ def _round_numbers(low: float, high: float, most: int) -> list[float]:
 
 def _mark(place: str, kind: str) -> str:
     x, y = map(float, place.split())
-    if kind == "zero":
+    if kind == "ring":
         return f'<circle class="ring" cx="{x}" cy="{y}" r="3"/>'
-    return f'<path class="cross" d="M{x - 3} {y - 3}l6 6m0 -6l-6 6"/>'
+    return f'<path class="cross" d="M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6"/>'
