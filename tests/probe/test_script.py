@@ -248,7 +248,7 @@ class TestFound:
         """)
         assert run.notes == [scripts.EAGER]
         (one,) = run.watched
-        assert one.record.notes == []
+        assert (one.name, one.record.layers[0].name, one.record.notes) == ("model (Sequential)", "0", [])
         assert all(row["calls"] for row in one.record.rows)
 
     def test_a_scaler_is_taken_into_account(self, watch):
