@@ -405,7 +405,7 @@ class TestSteps:
                 expected = rows(at_once, layer, quantity) * 2
                 assert rows(probe, layer, quantity) == pytest.approx(expected, rel=1e-6)
 
-    def test_everything_is_recorded_at_each_everyth_step_and_the_norms_at_all(self):
+    def test_everything_is_recorded_at_each_everyth_step_and_loss_and_gradients_at_all(self):
         model, x = linear_pair()
         optimizer = torch.optim.Adam(model.parameters())
         with Probe(model, optimizer, every=3) as probe:
@@ -414,11 +414,12 @@ class TestSteps:
                 model(x).sum().backward()
                 optimizer.step()
         assert probe.record.full_steps == [0, 3]
-        for quantity in ("signal", "zero_gradients", "dead", "weight", "update_ratio", "sigma_w2", "nonfinite"):
-            assert [value is not None for value in rows(probe, "0", quantity)] == [True, False, False, True, False], (
-                quantity
-            )
-        assert None not in rows(probe, "0", "weight_gradient") + rows(probe, "0", "activation_gradient")
+        at_full_steps = ("signal", "zero_gradients", "dead", "weight", "update_ratio", "sigma_w2", "nonfinite", "calls")
+        for quantity in ("activation_gradient", *at_full_steps):
+            known = [value is not None for value in rows(probe, "0", quantity)]
+            assert known == [True, False, False, True, False], quantity
+        assert None not in rows(probe, "0", "weight_gradient")
+        assert None not in [row[name] for row in probe.record.step_rows for name in ("loss", "lr", "gradient")]
 
     def test_passes_without_gradients_are_no_steps(self):
         model, x = linear_pair()
@@ -812,7 +813,7 @@ class TestWhatItLeavesBehind:
             raise AssertionError("waits for the device")
 
         with Probe(model, optimizer) as probe, monkeypatch.context() as patch:
-            patch.setattr("vgdocs.probe.watch.IMMEDIATE", set())  # the CPU doesn't wait for itself
+            patch.setattr("vgdocs.probe.norms.IMMEDIATE", set())  # the CPU doesn't wait for itself
             for name in ("item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__"):
                 patch.setattr(torch.Tensor, name, fetch)
             for _ in range(2):
