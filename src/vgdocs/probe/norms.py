@@ -21,7 +21,7 @@ class Norms:
     """
 
     def __init__(self) -> None:
-        self._outside: set[Hashable] = set()
+        self._outside: dict[Hashable, float] = {}
 
     def one(self, key: Hashable, values: Tensor) -> Tensor:
         """The norm of a tensor, ()."""
@@ -30,7 +30,7 @@ class Norms:
             return _wide(values)
         if key not in self._outside:
             quick: Tensor = torch.linalg.vector_norm(values)
-            if LEAST < quick < MOST:
+            if LEAST < float(quick) < MOST:
                 return quick
         norm = _wide(values)
         self._note(key, float(norm))
@@ -43,6 +43,12 @@ class Norms:
             values = _entries(tensor)
             groups.setdefault((values.device, values.dtype), {})[i] = values
         return [(tuple(group), self._vector(name, group)) for group in groups.values()]
+
+    def total(self, name: str, tensors: Mapping[int, Tensor]) -> Tensor:
+        """The norm of many together, (); of those that are far smaller than others only where there are no others."""
+        usual = {i: tensor for i, tensor in tensors.items() if not self._outside.get((name, i), 1.0) < LEAST}
+        found = [vector.norm() for _, vector in self.many(name, usual or tensors)]
+        return torch.stack([norm.to(found[0]) for norm in found]).norm() if found else torch.zeros(())
 
     def _vector(self, name: str, group: dict[int, Tensor]) -> Tensor:
         first = next(iter(group.values()))
@@ -60,7 +66,10 @@ class Norms:
         return torch.tensor([found[i] for i in group], dtype=torch.float64)
 
     def _note(self, key: Hashable, norm: float) -> None:
-        (self._outside.discard if LEAST < norm < MOST else self._outside.add)(key)
+        if LEAST < norm < MOST:
+            self._outside.pop(key, None)
+        else:
+            self._outside[key] = norm
 
 
 def by_time(values: Tensor, dimension: int) -> Tensor:

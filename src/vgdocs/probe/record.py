@@ -102,9 +102,9 @@ class Step:
             del self.tensors[key]
         self.tensors |= {(quantity, places): vector for places, vector in of_parameters}
 
-    def later(self, quantity: str, of_parameters: Sequence[tuple[tuple[int, ...], Tensor]]) -> None:
-        """The same, after the step's end."""
-        self.measure(quantity, of_parameters)
+    def later(self, quantity: str, value: Tensor) -> None:
+        """Add one number about the whole step after its end."""
+        self.tensors[quantity, 0] = value
         self.pack()
         self._rows = None
 
@@ -429,10 +429,6 @@ class _Measured:
             if quantity == "signal" or (quantity == "zeros" and rest[1] in step.tasks):
                 self.sizes[quantity, rest[0]] = self.sizes.get((quantity, rest[0]), 0) + size
 
-    def of_parameters(self, quantity: str) -> float | None:
-        """The norm of all parameters' together."""
-        return _norm([found[0][1][0] for (name, _), found in self._by_name.items() if name == quantity])
-
     @cached_property
     def moved(self) -> bool:
         """Whether any parameter changed in this step."""
@@ -513,13 +509,12 @@ def _full(measured: _Measured, i: int, layer: Layer, row: Row) -> Row:
 
 def _step_row(measured: _Measured, layers: Sequence[Layer]) -> Row:
     step = measured.step
-    gradient = _over(measured.of_parameters("weight_gradient"), measured.scale)
+    gradient = _over(_norm([measured.first("weight_gradient", p) for p in step.reached]), measured.scale)
     row: Row = {"step": step.number, "loss": measured.first("loss", 0), "skipped": step.skipped, "gradient": gradient}
     row |= {key[1]: value for key, value in step.facts.items() if key[0] == "setting"}
     row["cut_off"] = step.cut_off and not step.reached
-    asked = step.full and ("setting", "lr") in step.facts  # an optimizer came for the gradients
-    row["handed"] = _over(measured.of_parameters("handed") or 0.0, gradient) if asked else None
-    row["left"] = _over(measured.of_parameters("left"), gradient)
+    row["handed"] = _over(measured.first("handed", 0), gradient)
+    row["left"] = _over(measured.first("left", 0), gradient)
     row["moved"] = measured.moved if ("saved",) in step.facts else None
     row["strangers"] = {
         k: (step.facts.get(("stranger shape", k)), numbers[0], measured.first("stranger drawn", k))

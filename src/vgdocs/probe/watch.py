@@ -336,7 +336,7 @@ class Probe:
             return
         self._note_held()
         self._look_at_weights(step)
-        step.measure("handed", self._norms.many("gradient", self._gradients(step.reached)))
+        step.tensors["handed", 0] = self._norms.total("gradient", self._gradients(step.reached))
 
     @torch.no_grad()
     def _measure_update(self, step: Step) -> None:
@@ -407,7 +407,8 @@ class Probe:
     @torch.no_grad()
     def _look_at_old_gradients(self, ended: Step) -> None:
         """What the gradients of the last step left, on which the next ones will be added."""
-        ended.later("left", self._norms.many("gradient", self._gradients(self._held)))
+        if left := self._gradients(self._held):
+            ended.later("left", self._norms.total("gradient", left))
 
     def _look_at_told(self, loss: Tensor) -> None:
         self._look(loss)
