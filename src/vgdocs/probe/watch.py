@@ -41,18 +41,16 @@ from vgdocs.probe.record import STEPS, GradientRecord, Step, thinned
 
 SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 GRAPHS, STRANGERS, FAILURES = 16, 64, 20  # the most that are kept of each
-FIRST, OFTEN, EARLY, SELDOM = 4, 4, 20, 20  # of the steps that are looked at in full: see `is_full`
+FIRST, EVERY = 4, 10  # which steps are looked at in full unless it is said
 
 
 def is_full(step: int, every: int | None) -> bool:
-    """Whether a step is looked at in full: each `every`-th.
+    """Whether a step is looked at in full: each `every`-th; unless it is said the first four and each tenth.
 
-    Without it the first four, each fourth up to the twentieth, and then each twentieth: most faults show at once, and
-    short runs are looked at often, long ones cheaply.
+    Most faults show at once, so that short runs are looked at closely. More of the first steps would outweigh the later
+    ones in the medians that a verdict rests on.
     """
-    if every is not None:
-        return step % every == 0
-    return step < FIRST or step % (OFTEN if step <= EARLY else SELDOM) == 0
+    return step % every == 0 if every is not None else step < FIRST or step % EVERY == 0
 
 
 class Probe:
@@ -67,7 +65,7 @@ class Probe:
 
     The loss, the optimizer's settings and the norms of the parameters' gradients are recorded at every step. Everything
     else costs more, and is recorded when a step is looked at in full: each `every`-th, beginning with the first, or,
-    by default, the first four, each fourth up to the twentieth, and each twentieth after that.
+    by default, the first four and each tenth.
 
     A step ends with `optimizer.step()` if an optimizer is given, so that gradients accumulated over several backward
     passes are one step; else it ends with the next forward pass or with the block. Passes without gradients, such as
