@@ -221,7 +221,7 @@ def looks_drawn(weight: Tensor, rounds: int = 12) -> Tensor:
     return ratio
 
 
-def some_rows(values: Tensor, most: int = 1 << 22) -> Tensor:
+def some_rows(values: Tensor, most: int) -> Tensor:
     """A parameter; of one that is larger than `most` as many of its rows, evenly spaced, as are about that many."""
     return values[:: -(-values.numel() // most)] if values.numel() > most and values.dim() > 1 else values
 

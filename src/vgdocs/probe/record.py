@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -359,6 +360,25 @@ class GradientRecord:
         if self.size > len(self.steps):
             notes.append(f"of {self.size} steps {len(self.steps)} were kept")
         return notes
+
+
+OF_A_STEP = ("loss", "lr", "gradient", "skipped", "handed")
+OF_A_LAYER = ("weight_gradient", "activation_gradient", "signal", "update_ratio", "dead", "saturated")
+
+
+def scalars(layers: Sequence[Layer], step: Step) -> dict[str, float]:
+    """One step, flat: `Probe.scalars` says what is in it."""
+    record = GradientRecord(layers, [step])
+    (own,) = record.step_rows
+    found = {name: own.get(name) for name in OF_A_STEP}
+    norms = trunk(record)
+    found["first_over_last"] = _over(norms[0], norms[-1]) if len(norms) > 1 else None
+    for row in record.rows:
+        name = re.sub(r"[^\w.-]", "_", row["layer"], flags=re.ASCII)
+        found |= {f"{quantity}/{name}": row[quantity] for quantity in OF_A_LAYER}
+    known = {name: float(value) for name, value in found.items() if value is not None}
+    finite = {name: value for name, value in known.items() if math.isfinite(value)}
+    return finite | {"nonfinite": float(len(known) - len(finite))}
 
 
 UNSEEN = (

@@ -37,11 +37,12 @@ from vgdocs.probe.layers import (
 )
 from vgdocs.probe.listen import BACKWARD, SCALER
 from vgdocs.probe.norms import Norms, by_time
-from vgdocs.probe.record import STEPS, GradientRecord, Step, thinned
+from vgdocs.probe.record import STEPS, GradientRecord, Step, scalars, thinned
 
 SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 GRAPHS, STRANGERS, FAILURES = 16, 64, 20  # the most that are kept of each
 FIRST, EVERY = 4, 10  # which steps are looked at in full unless it is said
+MOST = 1 << 22  # numbers of a parameter that are copied, to see by how much they change
 
 
 def is_full(step: int, every: int | None) -> bool:
@@ -99,6 +100,8 @@ class Probe:
             raise TypeError(f"a probe needs an nn.Module, not a {type(model).__name__}")
         if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer is a {type(optimizer).__name__}, not a torch.optim.Optimizer")
+        while optimizer is not None and not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+            optimizer = optimizer.optimizer  # type: ignore[attr-defined]  # accelerate's is a shell around the one that steps
         if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
             raise TypeError(f"scaler is a {type(scaler).__name__}, not a torch.amp.GradScaler")
         if every is not None and every < 1:
@@ -177,6 +180,18 @@ class Probe:
                 gaps=sorted(self._failed),
             )
         return self._record
+
+    def scalars(self) -> dict[str, float]:
+        """The last step in numbers that TensorBoard, Weights & Biases or MLflow log as they are; {} before the first.
+
+        `loss`, `lr`, `gradient` (the norm of all parameters' gradients), `skipped` (1 if a scaler did),
+        `weight_gradient/LAYER`; of a step that was looked at in full also `first_over_last` (the gradient with respect
+        to the first layer's output over that of the last), `handed`, and `activation_gradient/LAYER`, `signal/LAYER`,
+        `update_ratio/LAYER`, `dead/LAYER`, `saturated/LAYER`, as `GradientRecord` describes them. What isn't known is
+        left out, and so is what isn't finite: `nonfinite` counts that. In a layer's name other characters than
+        letters, digits, "_", "-" and "." become "_".
+        """
+        return scalars(self._layers, self._closed[-1]) if self._closed else {}
 
     def loss(self, loss: Tensor) -> None:
         """Tell the probe the loss of a step, where `loss.backward()` isn't what is called; before the backward pass."""
@@ -310,7 +325,7 @@ class Probe:
         for i, module in enumerate(self._modules):
             if (gate := keeping_gate(module)) is not None:
                 step.tensors["gate", i] = gate
-        now = {i: some_rows(weights[i]) for i in weights if self._parameters[i].requires_grad}
+        now = {i: some_rows(weights[i], MOST) for i in weights if self._parameters[i].requires_grad}
         if self._before.keys() != now.keys():
             self._before = {i: torch.empty_like(values) for i, values in now.items()}
         torch._foreach_copy_(list(self._before.values()), list(now.values()))
@@ -340,7 +355,7 @@ class Probe:
     def _measure_update(self, step: Step) -> None:
         if ("saved",) in step.facts:
             now = {i: local(self._parameters[i].detach()) for i in self._before}
-            torch._foreach_sub_(list(self._before.values()), [some_rows(values) for values in now.values()])
+            torch._foreach_sub_(list(self._before.values()), [some_rows(values, MOST) for values in now.values()])
             step.measure("update", self._norms.many("update", self._before))
             for i, values in now.items():
                 if self._before[i].numel() < values.numel():
