@@ -294,7 +294,9 @@ def test_a_hundred_steps_end_the_same_to_the_bit(name):
     assert all(torch.equal(a, b) for a, b in zip(watched, alone, strict=True))
     assert [each.record.gaps for each in probes] == [[]] * len(probes)
     if name != "compiled_step":  # what is compiled into one piece may hide all of it
-        assert [len(each.record) for each in probes] == [STEPS] * len(probes)
+        # the generator's last pass gives the critic gradients that no step of its own uses
+        expected = [STEPS, STEPS + 1] if name == "adversaries" else [STEPS]
+        assert [len(each.record) for each in probes] == expected
         assert all(row["loss"] is not None for each in probes for row in each.record.step_rows)
 
 
@@ -459,10 +461,9 @@ class TestOthersWays:
         model = mlp()
         before = torch.autograd.backward, torch.amp.GradScaler.step
         probe = Probe(model, torch.optim.SGD(model.parameters(), 0.1))
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012
-            with probe:
-                model(torch.randn(6, 8)).sum().backward()
-                _ = 1 / 0
+        with pytest.raises(ZeroDivisionError), probe:  # noqa: PT012
+            model(torch.randn(6, 8)).sum().backward()
+            _ = 1 / 0
         assert (torch.autograd.backward, torch.amp.GradScaler.step) == before
         assert not any(p._post_accumulate_grad_hooks for p in model.parameters())
         gone = weakref.ref(model)
