@@ -83,6 +83,7 @@ class Step:
         self.cut_off = False  # a backward pass began at a loss that depends on none of the parameters
         self.skipped = False
         self.graph: Graph | None = None
+        self.later_ones = 0
         self._packed: list[tuple[list[tuple[Key, int]], Tensor]] = []
         self._values: dict[Key, list[float]] = {}
         self._rows: tuple[Any, list[Row], list[Row], Row] | None = None
@@ -105,7 +106,8 @@ class Step:
 
     def later(self, quantity: str, value: Tensor) -> None:
         """Add one number about the whole step after its end."""
-        self.tensors[quantity, 0] = value
+        self.later_ones += 1
+        self.tensors[quantity, self.later_ones] = value
         self.pack()
         self._rows = None
 
@@ -177,9 +179,8 @@ class GradientRecord:
     `step_rows` holds one dictionary per step: `step`, `loss` (of all backward passes of the step together), `skipped`,
     and, if there is an optimizer, `lr`, `weight_decay`, `momentum`, `beta1` and `eps`, the largest of its groups'. At
     full steps also `handed`, the norm of all gradients when the optimizer got them over that after the backward pass
-    (less than 1: clipped), and `left`, the norm of the gradients that the step left for the next one to be added to
-    over
-    that of its own.
+    (less than 1: clipped), and `left`, the norm of its gradients that were still there in the next step, over its own:
+    the least before any of that step's backward passes.
 
     `notes` says in words what could not be seen. `operations` counts what the autograd graph of the model's first
     forward pass is made of, and `joins` its sums and concatenations of two branches. `graphs` holds by full step the
@@ -534,7 +535,8 @@ def _step_row(measured: _Measured, layers: Sequence[Layer]) -> Row:
     row |= {key[1]: value for key, value in step.facts.items() if key[0] == "setting"}
     row["cut_off"] = step.cut_off and not step.reached
     row["handed"] = _over(measured.first("handed", 0), gradient)
-    row["left"] = _over(measured.first("left", 0), gradient)
+    left = [numbers[0] for (quantity, *_), numbers in step.values().items() if quantity == "left"]
+    row["left"] = _over(min(left, default=None), gradient)  # cleared before one of the passes is cleared
     row["moved"] = measured.moved if ("saved",) in step.facts else None
     row["strangers"] = {
         k: (step.facts.get(("stranger shape", k)), numbers[0], measured.first("stranger drawn", k))

@@ -138,7 +138,7 @@ class Probe:
         self._output: Tensor | None = None  # of the model, while a backward pass may come
         self._reading: Reading | None = None
         self._told = False  # whether the user tells the loss
-        self._ended: Step | None = None  # the last full step, for what is known at the next backward pass only
+        self._ended: Step | None = None  # the last step if it was full, for what is known in the next one only
         self._failed: set[str] = set()
         self._before: dict[int, Tensor] = {}  # room for a copy of the weights, used again at each full step
         self._units_second = False  # where the last layer with weights has its units, for the activation after it
@@ -374,7 +374,6 @@ class Probe:
             return
         if self._ended is not None:
             self._look_at_old_gradients(self._ended)
-            self._ended = None
         if self._step and self._step.reached and not self._step.calls and self._optimizer is None:
             self._close()  # a compiled model, in which no forward hook ends a step
         self._passes = set(self._step.seen) if self._step else set()
@@ -419,9 +418,11 @@ class Probe:
 
     @torch.no_grad()
     def _look_at_old_gradients(self, ended: Step) -> None:
-        """What the gradients of the last step left, on which the next ones will be added."""
-        if left := self._gradients(self._held):
-            ended.later("left", self._norms.total("gradient", left))
+        """What the last step left of its gradients, to which a pass of the next one will add unless it is cleared."""
+        left = self._gradients(self._held)
+        ended.later("left", self._norms.total("gradient", left))
+        if not left:
+            self._ended = None
 
     def _look_at_told(self, loss: Tensor) -> None:
         self._look(loss)
