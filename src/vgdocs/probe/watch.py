@@ -74,10 +74,10 @@ class Probe:
 
     Norms are Frobenius norms. For parameters they are those of what is in `.grad` after the step's last backward pass,
     before anything clips it; for outputs, those of the gradients of all calls and all backward passes of the step,
-    taken together as one long vector. Of a parameter of more than four million numbers the update is measured in as
-    many of its rows. They don't underflow where the gradient hasn't. With `scaler`, the GradScaler in
-    use, they are those of the unscaled loss. A layer is a module that owns parameters, or an activation module; a
-    recurrent layer and `nn.MultiheadAttention` are one layer each.
+    taken together as one long vector. They don't underflow where the gradient hasn't. With `scaler`, the GradScaler in
+    use, they are those of the unscaled loss. Of a parameter of more than four million numbers the update is measured
+    in evenly spaced rows of about as many, so that no second copy of a large model is made. A layer is a module that
+    owns parameters, or an activation module; a recurrent layer and `nn.MultiheadAttention` are one layer each.
 
     The loss is what `backward()` is called on while the probe is attached, and the graph behind it is looked at first.
 
@@ -100,8 +100,8 @@ class Probe:
             raise TypeError(f"a probe needs an nn.Module, not a {type(model).__name__}")
         if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer is a {type(optimizer).__name__}, not a torch.optim.Optimizer")
-        while optimizer is not None and not hasattr(optimizer, "_optimizer_step_pre_hooks"):
-            optimizer = optimizer.optimizer  # type: ignore[attr-defined]  # accelerate's is a shell around the one that steps
+        if optimizer is not None and not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+            optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's is a shell around the one that steps
         if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
             raise TypeError(f"scaler is a {type(scaler).__name__}, not a torch.amp.GradScaler")
         if every is not None and every < 1:
@@ -212,7 +212,7 @@ class Probe:
         for i, parameter in enumerate(self._parameters):
             if parameter.requires_grad and i not in self._hooked:
                 self._hooked.add(i)
-                # a list's own method: it costs a fiftieth of one of ours, at every parameter and step
+                # a list's own method, as this is called for every parameter in every step
                 self._undo.append(parameter.register_post_accumulate_grad_hook(self._reached.append).remove)
         if self._undo_layers:
             return
@@ -328,7 +328,8 @@ class Probe:
         now = {i: some_rows(weights[i], MOST) for i in weights if self._parameters[i].requires_grad}
         if self._before.keys() != now.keys():
             self._before = {i: torch.empty_like(values) for i, values in now.items()}
-        torch._foreach_copy_(list(self._before.values()), list(now.values()))
+        if now:
+            torch._foreach_copy_(list(self._before.values()), list(now.values()))
         step.facts["saved",] = 1
 
     @torch.no_grad()
@@ -353,7 +354,7 @@ class Probe:
 
     @torch.no_grad()
     def _measure_update(self, step: Step) -> None:
-        if ("saved",) in step.facts:
+        if ("saved",) in step.facts and self._before:
             now = {i: local(self._parameters[i].detach()) for i in self._before}
             torch._foreach_sub_(list(self._before.values()), [some_rows(values, MOST) for values in now.values()])
             step.measure("update", self._norms.many("update", self._before))
@@ -362,7 +363,7 @@ class Probe:
                     step.facts["parts", i] = values.numel() / self._before[i].numel()
         else:
             self._look_at_weights(step)
-            del step.facts["saved",]
+            del step.facts["saved",]  # nothing has come between
         for k, stranger in enumerate(self._strangers):
             if is_there(stranger):
                 step.tensors["stranger", k] = self._norms.one(("stranger", k), stranger.detach())
