@@ -139,9 +139,11 @@ def separable_convolutions(watch):
 
 @training
 def squeeze_and_excitation(watch):
+    """With SiLU, as in EfficientNet: four ReLUs behind a mean can all be dead, and then are rightly found to be."""
+
     def forward(self, x):
         h = F.relu(self.first(x))
-        h = h * torch.sigmoid(self.excite(F.relu(self.squeeze(h.mean((2, 3))))))[..., None, None]
+        h = h * torch.sigmoid(self.excite(F.silu(self.squeeze(h.mean((2, 3))))))[..., None, None]
         return self.out(F.relu(self.second(h)).flatten(1))
 
     model = Calls(
