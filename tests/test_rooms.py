@@ -35,7 +35,7 @@ AT_THE_TOP = {
     "pytest": {"pages.pytest"},
     "torch": {
         *("gradients", "theory", "experiments", "explorer.grid", "explorer.model"),
-        *("probe.graph", "probe.layers", "probe.record", "probe.watch"),
+        *(f"probe.{module}" for module in ("graph", "layers", "listen", "norms", "record", "watch")),
         *("probe.callbacks", "probe.found", "probe.report", "probe.script"),
     },
     "plotly": {"experiments"},

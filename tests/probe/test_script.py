@@ -408,7 +408,7 @@ class TestEnds:
         assert told == [scripts.NO_LOADER]
         assert len(run.watched[0].record) == 6
 
-    def test_no_handler_of_the_scripts_stops_it(self, watch):
+    def test_no_handler_of_the_scripts_stops_it(self, watch, capsys):
         run = watch(
             """
             model = net()
@@ -422,6 +422,7 @@ class TestEnds:
             steps=2,
         )
         assert (len(run.watched[0].record), run.code) == (2, 0)
+        assert capsys.readouterr().out == ""
 
     @pytest.mark.parametrize("source", ["", "w = net()[0].weight\nw.sum().backward()\nw.data -= w.grad"])
     def test_without_an_optimizer_there_is_nothing_to_diagnose(self, watch, source):
