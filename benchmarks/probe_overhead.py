@@ -1,17 +1,25 @@
-"""What the probe costs, beside the usual recipe, on two networks in one run.
+"""What the probe costs, beside the usual recipe, on two networks in one run, and what it keeps of a long one.
 
-    python benchmarks/probe_overhead.py [--rounds N]
+    python benchmarks/probe_overhead.py [--steps N]
+    python benchmarks/probe_overhead.py --long N
 
-A step is forward, backward and Adam on the CPU, on one thread. The kinds of recording take turns of twenty steps, so
-that a busy machine is busy for all of them, and each turn's time is the processor's, not the clock's. Others still
-disturb it through the caches, so what is shown is the least of the rounds and its ratio to the least of the bare steps,
-and beside it how far the ratios within single rounds spread. Run it on a quiet machine.
+A step is forward, backward and Adam on the CPU, on one thread. The kinds of recording take turns of ten steps, each on
+a copy of the network, so that a busy machine is busy for all of them, and a step's time is the processor's, not the
+clock's. Others still disturb it through the caches, so beside the sums there are medians. Run it on a quiet machine.
+
+`--long` trains a tiny network for N steps, reads the record at each thousandth, and tells at a tenth and at the end how
+much memory the record and the process have.
 """
 
 import argparse
+import copy
+import gc
+import statistics
+import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +27,8 @@ from torch import Tensor, nn
 
 from vgdocs.probe import Probe
 
-TURN = 20  # steps
+TURN = 10  # steps
 CLASSES = 10
-
-Watch = Callable[[nn.Module, torch.optim.Optimizer], AbstractContextManager[object]]
 
 
 def mlp() -> tuple[nn.Module, Tensor]:
@@ -54,53 +60,106 @@ def recipe(model: nn.Module) -> dict[str, float]:
     return {name: p.grad.norm().item() for name, p in model.named_parameters() if p.grad is not None}
 
 
-KINDS: dict[str, Watch] = {
-    "bare step": lambda model, optimizer: nullcontext(),
-    "named_parameters, .norm().item()": lambda model, optimizer: nullcontext(),
-    "probe, the rest each 20th step": lambda model, optimizer: Probe(model, optimizer, every=TURN),
-    "probe, everything at every step": lambda model, optimizer: Probe(model, optimizer),
+RECIPE = "named_parameters, .norm().item()"
+KINDS: dict[str, dict | None] = {
+    "bare step": None,
+    RECIPE: None,
+    "probe, by default": {},
+    "probe, everything at every step": {"every": 1},
 }
-BARE, RECIPE, *_ = KINDS
+BARE, *_ = KINDS
 
 
-def seconds_per_step(kind: str, model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer) -> float:
-    """Processor time of one step, over a turn, with fetching the record at its end."""
-    start = time.process_time()
-    with KINDS[kind](model, optimizer) as probe:
-        for _ in range(TURN):
-            optimizer.zero_grad()
-            F.cross_entropy(model(x), y).backward()
-            if kind == RECIPE:
-                recipe(model)
-            optimizer.step()
-    if isinstance(probe, Probe):
-        assert len(probe.record) == TURN
-    return (time.process_time() - start) / TURN
-
-
-def compare(make: Callable[[], tuple[nn.Module, Tensor]], rounds: int) -> None:
+def compare(make: Callable[[], tuple[nn.Module, Tensor]], steps: int) -> None:
     torch.manual_seed(0)
     model, x = make()
     y = torch.randint(CLASSES, (len(x),))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-    seconds_per_step(BARE, model, x, y, optimizer)  # warm up
+    models = {kind: copy.deepcopy(model) for kind in KINDS}
+    optimizers = {kind: torch.optim.Adam(models[kind].parameters(), lr=1e-4) for kind in KINDS}
+    probes = {
+        kind: Probe(models[kind], optimizers[kind], **given) for kind, given in KINDS.items() if given is not None
+    }
+
+    def step(kind: str) -> float:
+        start = time.process_time()
+        optimizers[kind].zero_grad()
+        F.cross_entropy(models[kind](x), y).backward()
+        if kind == RECIPE:
+            recipe(models[kind])
+        optimizers[kind].step()
+        return time.process_time() - start
+
+    for kind in KINDS:
+        step(kind)  # warm up, and make the state of the optimizer
     times: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for _ in range(rounds):
-        for kind, taken in times.items():
-            taken.append(seconds_per_step(kind, model, x, y, optimizer))
+    for turn in range(steps // TURN):
+        order = list(KINDS)[turn % len(KINDS) :] + list(KINDS)[: turn % len(KINDS)]
+        for kind in order:
+            with probes.get(kind, nullcontext()):
+                times[kind] += [step(kind) for _ in range(TURN)]
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    print(f"\n{make.__name__}: {make.__doc__} {parameters:.1f} million parameters, {rounds} rounds of {TURN} steps")
+    print(f"\n{make.__name__}: {make.__doc__} {parameters:.1f} million parameters, {len(times[BARE])} steps")
+    bare = statistics.median(times[BARE])
     for kind, taken in times.items():
-        ratios = [own / bare - 1 for own, bare in zip(taken, times[BARE], strict=True)]
-        spread = f"{min(ratios):+7.1%} to {max(ratios):+.1%}" if kind != BARE else ""
-        print(f"  {kind:34} {1e3 * min(taken):7.1f} ms {min(taken) / min(times[BARE]) - 1:+7.1%}   {spread}")
+        over = sum(taken) / sum(times[BARE]) - 1
+        print(f"  {kind:34} {1e3 * statistics.median(taken):7.1f} ms in the median   {over:+7.1%} over all steps")
+        if kind in probes:
+            start = time.process_time()
+            full = set(probes[kind].record.full_steps)
+            fetched = time.process_time() - start
+            looked = [seconds for i, seconds in enumerate(taken) if i in full]
+            between = [seconds for i, seconds in enumerate(taken) if i not in full]
+            for what, some in [("steps looked at in full", looked), ("steps between", between)]:
+                if some:
+                    print(f"    {len(some):4} {what:27} {1e3 * statistics.median(some):7.1f} ms", end="")
+                    print(f"                 {statistics.median(some) / bare - 1:+7.1%}")
+            print(f"         the record, at the end     {1e3 * fetched:7.1f} ms in all")
+
+
+def resident() -> float:
+    """Memory of this process, in MB."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def size(thing: object) -> int:
+    """Bytes of all Python objects that a thing holds."""
+    seen: dict[int, object] = {}
+    todo = [thing]
+    while todo:
+        one = todo.pop()
+        if id(one) not in seen and not isinstance(one, type | type(sys)) and not callable(one):
+            seen[id(one)] = one
+            todo += gc.get_referents(one)
+    return sum(sys.getsizeof(one) for one in seen.values())
+
+
+def keep(steps: int) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    with Probe(model, optimizer) as probe:
+        for i in range(1, steps + 1):
+            optimizer.zero_grad()
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+            if i % 1000 == 0:
+                probe.record  # noqa: B018  # as one who watches it
+            if i in (steps // 10, steps):
+                record = probe.record
+                print(
+                    f"{i:8} steps: {len(record.steps)} kept, {size(record) / 1e6:.1f} MB; process {resident():.0f} MB"
+                )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--long", type=int)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}, CPU, one thread")
-    for network in (mlp, transformer):
-        compare(network, arguments.rounds)
+    if arguments.long:
+        keep(arguments.long)
+    else:
+        for network in (mlp, transformer):
+            compare(network, arguments.steps)

@@ -1,5 +1,6 @@
 """What docs/diagnose.md shows as code runs and says what the page says it does; its thresholds are the code's."""
 
+import os
 import re
 from pathlib import Path
 
@@ -9,24 +10,30 @@ from vgdocs.probe import diagnosis, evidence, record, rules
 
 PAGE = (Path(__file__).parent.parent / "docs/diagnose.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+LOOPS = dict(
+    re.findall(r"^```python title=\"(\w+)\"\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+)  # of other libraries
 
 
 @pytest.fixture(scope="module")
-def states():
+def states(tmp_path_factory):
     """The names there are after each fence, run one after the other as a reader does who pastes them all."""
     import torch
 
     torch.manual_seed(0)
     names: dict = {}
     found = []
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("reader"))
     for number, code in enumerate(FENCES, start=1):
         exec(compile(code, f"fence {number} of diagnose.md", "exec"), names)
         found.append(dict(names))
+    os.chdir(before)
     return found
 
 
 def test_every_fence_runs(states):
-    assert len(states) == len(FENCES) == 4
+    assert len(states) == len(FENCES) == 5
 
 
 def test_the_ten_lines_find_what_the_page_says(states):
@@ -49,8 +56,19 @@ def test_the_recurrent_network_vanishes_in_time(states):
 
 
 def test_the_plain_way_leaves_no_hook_behind(states):
-    assert len(states[3]["outputs"]) == 21
-    assert not any(module._forward_hooks for module in states[3]["model"].modules())
+    assert len(states[4]["outputs"]) == 21
+    assert not any(module._forward_hooks for module in states[4]["model"].modules())
+
+
+def test_the_loops_of_other_libraries_are_asked_for_what_is_there():
+    """With their real Trainers: probe/test_callbacks.py."""
+    from vgdocs.probe.lightning import LightningProbe
+    from vgdocs.probe.transformers import TrainerProbe
+
+    assert LOOPS.keys() == {"Lightning", "Transformers"}
+    for code, kind in ((LOOPS["Lightning"], LightningProbe), (LOOPS["Transformers"], TrainerProbe)):
+        assert f"from {kind.__module__} import {kind.__name__}\n" in code
+        assert isinstance(kind.verdict, property)
 
 
 def test_the_thresholds_are_those_of_the_code():

@@ -35,18 +35,24 @@ AT_THE_TOP = {
     "pytest": {"pages.pytest"},
     "torch": {
         *("gradients", "theory", "experiments", "explorer.grid", "explorer.model"),
-        *("probe.graph", "probe.layers", "probe.record", "probe.watch"),
+        *(f"probe.{module}" for module in ("graph", "layers", "listen", "norms", "record", "watch")),
+        *("probe.callbacks", "probe.found", "probe.report", "probe.script"),
     },
     "plotly": {"experiments"},
     "sklearn": set(),
     "numpy": set(),
+    "transformers": {"probe.transformers"},
+    "pytorch_lightning": set(),
+    "lightning": set(),
 }
-# And who does so inside a function, so that it is paid for only where it is needed.
+# And who does so inside a function or a branch, so that it is paid for only where it is needed.
 IN_A_FUNCTION = {
     "torch": {"engine.worker"},
     "numpy": {"engine.worker"},
     "plotly": {"pages.notebook", "cli", "probe.record"},
     "sklearn": {"experiments"},
+    "pytorch_lightning": {"probe.lightning"},
+    "lightning": {"probe.lightning"},
 }
 
 

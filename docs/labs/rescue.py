@@ -65,8 +65,8 @@ def build(activation, he=False, batch_norm=False, skips=False):
 
 
 # %% [markdown]
-# The training loop is an ordinary one. The probe goes around it in one line and takes no part in it: gradient norms
-# at every step, the rest at each fiftieth.
+# The training loop is an ordinary one. The probe goes around it in one line and takes no part in it: the weights'
+# gradients at every step, the rest at each fiftieth.
 
 
 # %%

@@ -1,4 +1,5 @@
-"""The command line: vgdocs init | new | run | show | numbers | diff | check | assets | explore."""
+"""The command line: vgdocs diagnose watches a script of yours; the site's are
+init | new | run | show | numbers | diff | check | assets | explore."""
 
 from __future__ import annotations
 
@@ -8,26 +9,28 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-try:
-    import click
+import click
 
+from vgdocs.explorer.cli import explore
+
+LACKS = ""  # what the site's commands need and isn't installed; `diagnose` needs none of it
+TOLD: tuple[type[Exception], ...] = ()  # errors whose message is enough
+try:
     from vgdocs.engine import drift
     from vgdocs.engine.figure import SettingError, find
     from vgdocs.engine.library import CitationError, Library
     from vgdocs.engine.numbers import count, fill
     from vgdocs.engine.progress import bar
     from vgdocs.engine.runner import share
-    from vgdocs.explorer.cli import explore
     from vgdocs.pages import settings, site_assets
     from vgdocs.pages.citations import Scanner
     from vgdocs.pages.report import report
 except ModuleNotFoundError as error:
     if (error.name or "vgdocs").partition(".")[0] == "vgdocs":
         raise
-    raise SystemExit(
-        f"The command vgdocs needs the site's tools, of which {error.name} is not installed. In a checkout of the "
-        "project run: pip install '.[site]' -c constraints.txt"
-    ) from None
+    LACKS = error.name or ""
+else:
+    TOLD = (CitationError, SettingError, drift.DriftError)
 
 TEMPLATE = Path(__file__).parent / "template"  # of a project: one page, one figure
 EXAMPLE = TEMPLATE / "figures/dice_mean.py"
@@ -56,7 +59,7 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except (CitationError, SettingError, drift.DriftError) as error:
+        except TOLD as error:
             raise Failed(str(error)) from None
 
 
@@ -69,7 +72,14 @@ class Commands(click.Group):
 )
 @click.pass_context
 def cli(context: click.Context, root: Path) -> None:
-    """Figures that measure, pages that cite, claims that fail."""
+    """Figures that measure, pages that cite, claims that fail; and `diagnose`, for a script of your own."""
+    if context.invoked_subcommand == "diagnose":
+        return
+    if LACKS:
+        raise Failed(
+            f"vgdocs {context.invoked_subcommand} needs the site's tools, of which {LACKS} is not installed. In a "
+            "checkout of the project run: pip install '.[site]' -c constraints.txt"
+        )
     context.obj = settings.read(root.resolve()).library(root.resolve())
 
 
@@ -278,6 +288,51 @@ def _total(library: Library) -> str:
     claims = sum(len(entry.figure.claims) for entry in entries if entry.figure)
     failed = sum(len(entry.failed) for entry in entries)
     return f"{count(len(entries), 'figure')}, {count(claims, 'claim')}, {failed} failed"
+
+
+@cli.command(short_help="Run a training script as it is, and say what is wrong with its training.")
+@click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("arguments", nargs=-1)
+@click.option("--epochs", type=click.IntRange(min=1), help="End the run after so many passes through a DataLoader.")
+@click.option("--steps", type=click.IntRange(min=1), help="End it after so many steps of an optimizer.")
+@click.option("--every", type=click.IntRange(min=1), help="Measure everything at each N-th step only.")
+@click.option("--report", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to send.")
+@click.option("--site", help="The address at which you read this site, for links to its pages.")
+@click.pass_context
+def diagnose(
+    context: click.Context,
+    /,
+    script: Path,
+    arguments: tuple[str, ...],
+    path: Path | None,
+    site: str | None,
+    **options: Any,
+) -> None:
+    """Run SCRIPT as `python SCRIPT` would, and say what is wrong with its training.
+
+    Found and watched are the modules that its optimizers of torch.optim hold. The verdict is printed at its end, at an
+    exception and at Ctrl-C, and the exit code is the script's own. The script's ARGUMENTS stand after `--`:
+
+    \b
+        vgdocs diagnose train.py --epochs 3 -- --lr 0.1
+
+    An epoch is a whole pass through a DataLoader in which an optimizer stepped.
+    """
+    try:
+        from vgdocs.probe import report
+        from vgdocs.probe import script as scripts
+    except ModuleNotFoundError as error:
+        raise Failed(
+            f"vgdocs diagnose watches PyTorch, and {error.name} is not installed. In a checkout of the project run: "
+            "pip install '.[probe]'"
+        ) from None
+
+    done = scripts.run(script, arguments, tell=lambda note: click.echo(f"vgdocs: {note}", err=True), **options)
+    click.echo(f"\n{done.text(site)}")
+    if path and not done.empty:
+        report.write(path, done.watched, title=script.name, settings=done.settings, notes=done.notes, site=site)
+        click.echo(f"\n{path} is written.")
+    context.exit(done.code or int(done.empty))
 
 
 cli.add_command(explore)

@@ -96,7 +96,7 @@ class TestEvidence:
     def test_what_breaks_late_is_seen_as_such(self, late):
         model = stack(30, nn.ReLU, 2.0)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        with Probe(model, optimizer) as probe:
+        with Probe(model, optimizer, every=1) as probe:
             for step in range(9):
                 for layer in model[:-1:2] if late and step == 6 else ():
                     layer.weight.data *= 0.4
@@ -105,6 +105,20 @@ class TestEvidence:
                 optimizer.step()
         found = [(f.symptom, f.since) for f in diagnose(probe.record).findings if f.symptom == "vanishing"]
         assert found == ([("vanishing", 6)] if late else [])
+
+    @pytest.mark.parametrize(("every", "where"), [(None, "not looked at in full"), (1, 'is layer 1 ("0")')])
+    def test_the_layer_that_overflows_is_named_only_where_it_was_seen(self, every, where):
+        model = stack(4, nn.ReLU, 2.0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        with Probe(model, optimizer, every=every) as probe:
+            for step in range(7):
+                if step == 6:
+                    model[0].weight.data.fill_(math.inf)
+                model.zero_grad()
+                model(torch.randn(32, 64)).square().mean().backward()
+                optimizer.step()
+        (finding,) = (f for f in diagnose(probe.record).findings if f.cause == "overflow")
+        assert where in finding.evidence
 
     def test_an_odd_layer_is_no_trend(self):
         """A branch with a tiny weight gets little gradient, and the network is none the worse."""

@@ -4,6 +4,7 @@ import copy
 import gc
 import io
 import math
+import re
 import subprocess
 import sys
 import warnings
@@ -405,7 +406,7 @@ class TestSteps:
                 expected = rows(at_once, layer, quantity) * 2
                 assert rows(probe, layer, quantity) == pytest.approx(expected, rel=1e-6)
 
-    def test_everything_is_recorded_at_each_everyth_step_and_the_norms_at_all(self):
+    def test_everything_is_recorded_at_each_everyth_step_and_loss_and_gradients_at_all(self):
         model, x = linear_pair()
         optimizer = torch.optim.Adam(model.parameters())
         with Probe(model, optimizer, every=3) as probe:
@@ -414,11 +415,12 @@ class TestSteps:
                 model(x).sum().backward()
                 optimizer.step()
         assert probe.record.full_steps == [0, 3]
-        for quantity in ("signal", "zero_gradients", "dead", "weight", "update_ratio", "sigma_w2", "nonfinite"):
-            assert [value is not None for value in rows(probe, "0", quantity)] == [True, False, False, True, False], (
-                quantity
-            )
-        assert None not in rows(probe, "0", "weight_gradient") + rows(probe, "0", "activation_gradient")
+        at_full_steps = ("signal", "zero_gradients", "dead", "weight", "update_ratio", "sigma_w2", "nonfinite", "calls")
+        for quantity in ("activation_gradient", *at_full_steps):
+            known = [value is not None for value in rows(probe, "0", quantity)]
+            assert known == [True, False, False, True, False], quantity
+        assert None not in rows(probe, "0", "weight_gradient")
+        assert None not in [row[name] for row in probe.record.step_rows for name in ("loss", "lr", "gradient")]
 
     def test_passes_without_gradients_are_no_steps(self):
         model, x = linear_pair()
@@ -812,7 +814,7 @@ class TestWhatItLeavesBehind:
             raise AssertionError("waits for the device")
 
         with Probe(model, optimizer) as probe, monkeypatch.context() as patch:
-            patch.setattr("vgdocs.probe.watch.IMMEDIATE", set())  # the CPU doesn't wait for itself
+            patch.setattr("vgdocs.probe.norms.IMMEDIATE", set())  # the CPU doesn't wait for itself
             for name in ("item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__"):
                 patch.setattr(torch.Tensor, name, fetch)
             for _ in range(2):
@@ -977,6 +979,49 @@ class TestLoss:
         second.__exit__(None, None, None)
         assert torch.autograd.backward is before
         assert (len(first.record), len(second.record)) == (1, 2)
+
+
+class TestScalars:
+    def test_they_are_flat_finite_floats_under_names_that_every_tracker_takes(self):
+        model = nn.Sequential(nn.ModuleDict({"größe (1)": nn.Linear(4, 4)})["größe (1)"], nn.ReLU(), nn.Linear(4, 2))
+        model.add_module("größe (1)", nn.Linear(2, 2))
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        probe = Probe(model, optimizer, every=2)
+        assert probe.scalars() == {}
+        logged = []
+        with probe:
+            for _ in range(2):
+                optimizer.zero_grad()
+                model(torch.randn(8, 4)).square().mean().backward()
+                optimizer.step()
+                logged.append(probe.scalars())
+        for scalars in logged:
+            assert {type(value) for value in scalars.values()} == {float}
+            assert all(map(math.isfinite, scalars.values()))
+            assert all(re.fullmatch(r"[A-Za-z0-9_./-]+", name) for name in scalars)
+        full, between = logged
+        assert {"signal/0", "dead/1", "update_ratio/2", "first_over_last", "weight_gradient/gr__e__1_"} <= full.keys()
+        expected = {"loss", "lr", "gradient", "skipped", "nonfinite"}
+        assert between.keys() == expected | {f"weight_gradient/{name}" for name in ("0", "2", "gr__e__1_")}
+
+    def test_they_are_those_of_the_record(self):
+        model, x = linear_pair()
+        with Probe(model) as probe:
+            model(x).square().mean().backward()
+        scalars, first, last = probe.scalars(), *probe.record.rows
+        assert scalars["loss"] == probe.record.step_rows[0]["loss"]
+        assert scalars["signal/1"] == last["signal"]
+        assert scalars["first_over_last"] == first["activation_gradient"] / last["activation_gradient"]
+        assert scalars["gradient"] == pytest.approx(math.hypot(first["weight_gradient"], last["weight_gradient"]))
+
+    def test_what_is_not_finite_is_counted_and_left_out(self):
+        model, x = linear_pair()
+        with Probe(model) as probe:
+            (model(x).sum() * math.nan).backward()
+        scalars = probe.scalars()
+        assert scalars["nonfinite"] == 7  # the loss, the whole gradient, two of each layer, and the ratio of two
+        assert "loss" not in scalars
+        assert all(map(math.isfinite, scalars.values()))
 
 
 class TestMessages:

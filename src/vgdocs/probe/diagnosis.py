@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vgdocs.probe.evidence import Evidence
-from vgdocs.probe.finding import Finding
+from vgdocs.probe.finding import SITE, Finding
 from vgdocs.probe.record import GradientRecord
 from vgdocs.probe.rules import FOLLOWS, RULES
 from vgdocs.probe.rules.recurrent import is_read_throughout, through_time
@@ -27,7 +27,11 @@ class Verdict:
     unknown: tuple[str, ...]
 
     def __str__(self) -> str:
-        found = "\n\n".join(f"{i}. {finding}" for i, finding in enumerate(self.findings, 1))
+        return self.text()
+
+    def text(self, site: str | None = SITE) -> str:
+        """As lines of text; `site` is the address at which the pages that it names are read."""
+        found = "\n\n".join(f"{i}. {finding.text(site)}" for i, finding in enumerate(self.findings, 1))
         head = found or "Nothing wrong found: the gradient reaches every layer."
         return "\n".join([head, "", "What this record cannot show:", *(f"- {what}" for what in self.unknown)])
 

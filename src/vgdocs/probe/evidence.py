@@ -59,6 +59,7 @@ class Evidence:
         self.rows, self.step_rows = rows, steps
         self.numbers = [row["step"] for row in steps]
         self.steps = len(steps)
+        self.looks = len({row["step"] for row in rows if row["signal"] is not None})  # those looked at in full
         kept = set(self.numbers)
         self.time_rows = [row for row in record.time_rows if row["step"] in kept]
         self._of: dict[str, list[Row]] = {}

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SITE: str | None = None  # where the site can be read; pyproject's project.urls follow then, too
+
+
+def address(page: str, site: str | None = SITE) -> str:
+    """Where a page that is named relative to docs/ can be read: its address on the site, or its file in a checkout."""
+    if not site:
+        return f"docs/{page}"
+    path, mark, anchor = page.partition("#")
+    path = path.removesuffix(".md").removesuffix("README").removesuffix("index").strip("/")
+    return "/".join(part for part in (site.rstrip("/"), path) if part) + "/" + mark + anchor
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -25,6 +36,10 @@ class Finding:
     consequences: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, site: str | None = SITE) -> str:
+        """As lines of text; `site` is the address at which the page it names is read."""
         by = f", by {self.cause}" if self.cause not in ("unknown", self.symptom) else ""
         after = f"\n  What follows from it: {', '.join(self.consequences)}." if self.consequences else ""
-        return f"{self.symptom}{by}: {self.evidence}{after}\n  Try: {self.remedy}\n  See: {self.page}"
+        return f"{self.symptom}{by}: {self.evidence}{after}\n  Try: {self.remedy}\n  See: {address(self.page, site)}"

@@ -6,7 +6,7 @@ each through one or two small statistics that stay on the device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -115,7 +115,7 @@ class Reading:
     reaches: bool = True  # whether any of the model's parameters is in the graph
 
 
-def read(loss: Tensor, own: set[int], output: Tensor | None, whole: bool) -> Reading:
+def read(loss: Tensor, own: Container[int], output: Tensor | None, whole: bool) -> Reading:
     """Look at a loss before its backward pass; `own` are the ids of the model's parameters, `output` its output.
 
     `whole`: down to the data, with all statistics; else the head only, and only what can turn into nan or inf.
@@ -370,43 +370,3 @@ STATISTICS: dict[str, Callable[..., dict[str, Tensor]]] = LOSSES | {
     "ScaledDotProductCudnnAttention": _attention,
 }
 ANYWHERE = {*SINGULAR, *(name for name in STATISTICS if "Attention" in name), "Softmax", "Mul"}  # also under the head
-
-
-class _Listener:
-    """Tells attached probes of each backward pass, before it runs; at rest, `torch.autograd.backward` is as it was."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[Callable[[Sequence[Tensor]], None], Callable[[], None]]] = []
-        self.original: Any = None
-
-    def add(self, before: Callable[[Sequence[Tensor]], None], after: Callable[[], None]) -> Callable[[], None]:
-        """Calls `before` with the losses, and `after`; returns what ends it."""
-        entry = (before, after)
-        if not self.told:
-            self.original = torch.autograd.backward
-            torch.autograd.backward = self
-        self.told.append(entry)
-
-        def remove() -> None:
-            self.told.remove(entry)
-            if not self.told and torch.autograd.backward is self:
-                torch.autograd.backward = self.original
-
-        return remove
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        told = list(self.told)
-        losses = list(_tensors(args[0] if args else kwargs.get("tensors")))
-        for before, _ in told:
-            before(losses)
-        result = self.original(*args, **kwargs)
-        for _, after in told:
-            after()
-        return result
-
-
-def _tensors(given: Any) -> Iterator[Tensor]:
-    yield from [given] if isinstance(given, Tensor) else [t for t in given or () if isinstance(t, Tensor)]
-
-
-LISTENER = _Listener()

@@ -155,12 +155,13 @@ def saturated(module: nn.Module, y: Tensor) -> Tensor | None:
     return None
 
 
-def alive(values: Tensor, second: bool) -> Tensor:
-    """Which units have a value other than 0 anywhere in the batch, (units,)."""
+def times_active(values: Tensor, second: bool) -> Tensor:
+    """How often each unit has a value other than 0 in the batch, (units,)."""
+    there = torch.ne(values, 0, out=torch.empty_like(values, dtype=torch.float32))  # four times as fast as by booleans
     if values.dim() < 2:
-        return values != 0
+        return there
     unit = 1 if second and values.dim() > 2 else values.dim() - 1
-    return (values != 0).any(dim=[d for d in range(values.dim()) if d != unit])
+    return there.sum(dim=[d for d in range(values.dim()) if d != unit])
 
 
 def operations(outputs: Any, limit: int = 50_000) -> tuple[dict[str, int], int]:
@@ -220,12 +221,15 @@ def looks_drawn(weight: Tensor, rounds: int = 12) -> Tensor:
     return ratio
 
 
-@torch.no_grad()
-def keeping_gate(module: nn.LSTM | nn.GRU) -> Tensor:
-    """Where the gate that keeps the state stands by its biases: an LSTM's forget gate, a GRU's update gate."""
-    one, other = module._parameters["bias_ih_l0"], module._parameters["bias_hh_l0"]
-    assert one is not None
-    assert other is not None
-    biases = local(one) + local(other)
-    gate: Tensor = biases.unflatten(0, (-1, module.hidden_size))[1].sigmoid().mean()
+def some_rows(values: Tensor, most: int) -> Tensor:
+    """A parameter; of one that is larger than `most` as many of its rows, evenly spaced, as are about that many."""
+    return values[:: -(-values.numel() // most)] if values.numel() > most and values.dim() > 1 else values
+
+
+def keeping_gate(module: nn.Module) -> Tensor | None:
+    """Where the gate that keeps the state stands by its biases, (): an LSTM's forget gate, a GRU's update gate."""
+    if not isinstance(module, nn.LSTM | nn.GRU) or not module.bias:
+        return None
+    one, other = (local(module.get_parameter(f"bias_{part}_l0").detach()) for part in ("ih", "hh"))
+    gate: Tensor = (one + other).unflatten(0, (-1, module.hidden_size))[1].sigmoid().mean()
     return gate

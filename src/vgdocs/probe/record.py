@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -74,15 +75,15 @@ class Step:
     def __init__(self, number: int, full: bool) -> None:
         self.number, self.full = number, full
         self.tensors: dict[Key, Tensor] = {}
-        self.facts: dict[
-            Key, Any
-        ] = {}  # what is known without the device: how many values were counted, which pass it was
+        self.facts: dict[Key, Any] = {}  # what is known without the device, as how many values were counted
         self.calls: dict[int, int] = {}  # by layer, in the order of the first calls
-        self.tasks: set[int] = set()  # backward passes that reached a parameter
+        self.reached: set[int] = set()  # parameters that a backward pass has reached
+        self.tasks: set[int] = set()  # backward passes that reached any
         self.seen: set[int] = set()  # backward passes that reached an output
         self.cut_off = False  # a backward pass began at a loss that depends on none of the parameters
         self.skipped = False
         self.graph: Graph | None = None
+        self.later_ones = 0
         self._packed: list[tuple[list[tuple[Key, int]], Tensor]] = []
         self._values: dict[Key, list[float]] = {}
         self._rows: tuple[Any, list[Row], list[Row], Row] | None = None
@@ -97,10 +98,23 @@ class Step:
             self._packed.append(([(key, tensor.numel()) for key, tensor in items], vector))
         self.tensors.clear()
 
-    def later(self, name: str, value: Tensor) -> None:
+    def measure(self, quantity: str, of_parameters: Sequence[tuple[tuple[int, ...], Tensor]]) -> None:
+        """Take one quantity of many parameters, in vectors with the places of theirs; what was there of it goes."""
+        for key in [key for key in self.tensors if key[0] == quantity]:
+            del self.tensors[key]
+        self.tensors |= {(quantity, places): vector for places, vector in of_parameters}
+
+    def later(self, quantity: str, value: Tensor) -> None:
         """Add one number about the whole step after its end."""
-        self._packed.append(([((name, 0), 1)], value.detach().view(1)))
+        self.later_ones += 1
+        self.tensors[quantity, self.later_ones] = value
+        self.pack()
         self._rows = None
+
+    def remember_alive(self, i: int, times_active: Tensor) -> None:
+        """A unit of a layer is alive in a step if it is in any call."""
+        before, now = self.tensors.get(("alive", i)), times_active > 0
+        self.tensors["alive", i] = now if before is None or before.shape != now.shape else before | now
 
     def values(self) -> dict[Key, list[float]]:
         """Everything measured, as lists of numbers."""
@@ -126,12 +140,14 @@ class Step:
 
 
 def thinned(steps: list[Step]) -> list[Step]:
-    """Fewer steps: the first and the last, every second of the others, and those where the loss changed most."""
+    """Fewer steps: the first, the last and those where the loss changed most; of others each second, full or not."""
     middle = steps[EARLY:-LATE]
     losses = [step.values().get(("loss", 0), [math.nan])[0] for step in steps[EARLY - 1 : -LATE]]
     change = [abs(b - a) if math.isfinite(b - a) else math.inf for a, b in itertools.pairwise(losses)]
-    most = set(sorted(range(len(middle)), key=lambda i: -change[i])[:CHANGES])
-    return steps[:EARLY] + [step for i, step in enumerate(middle) if i % 2 == 0 or i in most] + steps[-LATE:]
+    kept = set(sorted(range(len(middle)), key=lambda i: -change[i])[:CHANGES])
+    for full in (True, False):
+        kept |= set([i for i, step in enumerate(middle) if step.full is full][::2])
+    return steps[:EARLY] + [middle[i] for i in sorted(kept)] + steps[-LATE:]
 
 
 class GradientRecord:
@@ -140,11 +156,11 @@ class GradientRecord:
     `rows` holds one dictionary per step and layer, ready for a data frame:
 
     - `step`, `layer` (its name in the model), `kind` (its class), `index` (its place in the forward pass, from 0),
-      `calls` (how often it ran), `frozen` (it has parameters, and none is trained);
-    - at every step `weight_gradient` and `activation_gradient`: the Frobenius norm of the loss's gradient with respect
-      to all parameters of the layer, and with respect to its output (all calls together). Activation modules have
-      the latter at full steps only;
-    - at full steps `signal`, the root mean square of the output; `zero_gradients`, the share of exact zeros in the
+      `frozen` (it has parameters, and none is trained);
+    - at every step `weight_gradient`: the Frobenius norm of the loss's gradient with respect to all parameters of the
+      layer;
+    - at full steps `activation_gradient`, the same with respect to its output (all calls together); `calls`, how often
+      it ran; `signal`, the root mean square of the output; `zero_gradients`, the share of exact zeros in the
       gradient with respect to the output; `dead`, the share of units that are 0 on the whole batch (ReLU modules), or
       whose gradient is (other layers); `saturated`, the share of outputs at which the activation's slope is below a
       twentieth of its largest; `weight`, the norm of the parameters before the update, and `update_ratio`, the norm
@@ -163,9 +179,8 @@ class GradientRecord:
     `step_rows` holds one dictionary per step: `step`, `loss` (of all backward passes of the step together), `skipped`,
     and, if there is an optimizer, `lr`, `weight_decay`, `momentum`, `beta1` and `eps`, the largest of its groups'. At
     full steps also `handed`, the norm of all gradients when the optimizer got them over that after the backward pass
-    (less than 1: clipped), and `left`, the norm of the gradients that the step left for the next one to be added to
-    over
-    that of its own.
+    (less than 1: clipped), and `left`, the norm of its gradients that were still there in the next step, over its own:
+    the least before any of that step's backward passes.
 
     `notes` says in words what could not be seen. `operations` counts what the autograd graph of the model's first
     forward pass is made of, and `joins` its sums and concatenations of two branches. `graphs` holds by full step the
@@ -267,9 +282,9 @@ class GradientRecord:
     def draw(self, step: int | None = None) -> go.Figure:
         """Gradient norms against layers, with respect to outputs and to weights, on a logarithmic axis.
 
-        Draws the given step; by default the first, and the last if there are several. Zeros and values that aren't
-        finite can't be drawn. A trace's `meta` says how the gradient fares on its way back: "vanishing", "healthy" or
-        "exploding", which the site's theme turns into colours.
+        Draws the given step; by default the first full one, and the last if there are several. Zeros and values that
+        aren't finite can't be drawn. A trace's `meta` says how the gradient fares on its way back: "vanishing",
+        "healthy" or "exploding", which the site's theme turns into colours.
 
         Raises ValueError if nothing was recorded, or not that step.
         """
@@ -277,7 +292,7 @@ class GradientRecord:
 
         self._check()
         figure = go.Figure()
-        steps = [step] if step is not None else sorted({self.steps[0], self.steps[-1]})
+        steps = [step] if step is not None else sorted({self.full_steps[0], self.full_steps[-1]})
         for number in steps:
             rows = self.at(number)
             role = role_of(trunk(self, number))
@@ -348,6 +363,25 @@ class GradientRecord:
         return notes
 
 
+OF_A_STEP = ("loss", "lr", "gradient", "skipped", "handed")
+OF_A_LAYER = ("weight_gradient", "activation_gradient", "signal", "update_ratio", "dead", "saturated")
+
+
+def scalars(layers: Sequence[Layer], step: Step) -> dict[str, float]:
+    """One step, flat: `Probe.scalars` says what is in it."""
+    record = GradientRecord(layers, [step])
+    (own,) = record.step_rows
+    found = {name: own.get(name) for name in OF_A_STEP}
+    norms = trunk(record)
+    found["first_over_last"] = _over(norms[0], norms[-1]) if len(norms) > 1 else None
+    for row in record.rows:
+        name = re.sub(r"[^\w.-]", "_", row["layer"], flags=re.ASCII)
+        found |= {f"{quantity}/{name}": row[quantity] for quantity in OF_A_LAYER}
+    known = {name: float(value) for name, value in found.items() if value is not None}
+    finite = {name: value for name, value in known.items() if math.isfinite(value)}
+    return finite | {"nonfinite": float(len(known) - len(finite))}
+
+
 UNSEEN = (
     "no layer's forward pass was seen, so that only the gradients of the weights are recorded. A compiled model "
     "runs as one fused piece, in which nothing can be hooked: train the model as it was before torch.compile "
@@ -407,7 +441,10 @@ class _Measured:
         for (quantity, of, *rest), numbers in step.values().items():
             if quantity == "graph":
                 continue
-            self._by_name.setdefault((quantity, of), []).append((tuple(rest), numbers))
+            each = zip(of, ([n] for n in numbers), strict=True) if isinstance(of, tuple) else [(of, numbers)]
+            for one, own in each:
+                self._by_name.setdefault((quantity, one), []).append((tuple(rest), own))
+        self.scale = self.first("scale", 0) or 1.0  # what the loss was multiplied by
         self.sizes: dict[tuple[str, int], int] = {}
         for (quantity, *rest), size in step.facts.items():
             if quantity == "signal" or (quantity == "zeros" and rest[1] in step.tasks):
@@ -438,31 +475,19 @@ class _Measured:
         found = self.all(quantity, of)
         return sum(numbers[0] for _, numbers in found) if found else None
 
-    def scale(self, task: int) -> float:
-        """What the loss of a backward pass was multiplied by."""
-        return self.first("scale", task) or 1.0
-
 
 def _row(measured: _Measured, i: int, index: int, layer: Layer) -> Row:
-    step = measured.step
+    step, scale = measured.step, measured.scale
     row: Row = {
         "step": step.number,
         "layer": layer.name,
         "kind": layer.kind,
         "family": layer.family,
         "index": index,
-        "calls": step.calls.get(i, 0),
+        "calls": step.calls.get(i, 0) if step.full else None,
         "frozen": layer.frozen,
-        "weight_gradient": _norm(
-            [
-                _over(measured.first("weight_gradient", p), measured.scale(step.facts["weight_gradient", p]))
-                for p in layer.parameters
-                if ("weight_gradient", p) in step.facts
-            ]
-        ),
-        "activation_gradient": _norm(
-            [numbers[0] / measured.scale(rest[0]) for rest, numbers in measured.all("activation_gradient", i)]
-        ),
+        "weight_gradient": _over(_norm([measured.first("weight_gradient", p) for p in layer.parameters]), scale),
+        "activation_gradient": _over(_norm([n[0] for _, n in measured.all("activation_gradient", i)]), scale),
     }
     return row | (_full(measured, i, layer, row) if step.full else dict.fromkeys(FULL))
 
@@ -472,7 +497,9 @@ def _full(measured: _Measured, i: int, layer: Layer, row: Row) -> Row:
     weight = _norm([measured.first("weight", p) for p in layer.parameters])
     # without an optimizer nothing may have moved yet
     known = measured.moved or ("setting", "lr") in measured.step.facts
-    update = _norm([measured.first("update", p) for p in layer.parameters]) if known else None
+    parts = measured.step.facts  # of large parameters a part of the rows was compared
+    moved = [(measured.first("update", p), parts.get(("parts", p), 1.0)) for p in layer.parameters]
+    update = _norm([norm * part**0.5 for norm, part in moved if norm is not None]) if known else None
     signal = _norm([numbers[0] for _, numbers in measured.all("signal", i)])
     outputs, gradients = measured.sizes.get(("signal", i), 0), measured.sizes.get(("zeros", i), 0)
     alive = measured.all("alive", i)
@@ -503,18 +530,13 @@ def _full(measured: _Measured, i: int, layer: Layer, row: Row) -> Row:
 
 def _step_row(measured: _Measured, layers: Sequence[Layer]) -> Row:
     step = measured.step
-    own = [
-        _over(measured.first("weight_gradient", key[1]), measured.scale(task))
-        for key, task in step.facts.items()
-        if key[0] == "weight_gradient"
-    ]
-    gradient = _norm(own)
+    gradient = _over(_norm([measured.first("weight_gradient", p) for p in step.reached]), measured.scale)
     row: Row = {"step": step.number, "loss": measured.first("loss", 0), "skipped": step.skipped, "gradient": gradient}
     row |= {key[1]: value for key, value in step.facts.items() if key[0] == "setting"}
-    row["cut_off"] = step.cut_off and not step.tasks
-    handed = 0.0 if ("cleared",) in step.facts else measured.first("handed", 0)
-    row["handed"] = _over(handed, gradient) if step.full else None
-    row["left"] = _over(measured.first("left", 0), gradient)
+    row["cut_off"] = step.cut_off and not step.reached
+    row["handed"] = _over(measured.first("handed", 0), gradient)
+    left = [numbers[0] for (quantity, *_), numbers in step.values().items() if quantity == "left"]
+    row["left"] = _over(min(left, default=None), gradient)  # cleared before one of the passes is cleared
     row["moved"] = measured.moved if ("saved",) in step.facts else None
     row["strangers"] = {
         k: (step.facts.get(("stranger shape", k)), numbers[0], measured.first("stranger drawn", k))
@@ -535,8 +557,8 @@ def _time_rows(measured: _Measured, i: int, layer: Layer) -> list[Row]:
             | {
                 "time": t,
                 "wrt": "input",
-                "gradient": norm / measured.scale(task),
-                "direct": direct[t] / measured.scale(task) if t < len(direct) else None,
+                "gradient": norm / measured.scale,
+                "direct": direct[t] / measured.scale if t < len(direct) else None,
             }
             for t, norm in enumerate(norms)
         ]
@@ -548,7 +570,7 @@ def _time_rows(measured: _Measured, i: int, layer: Layer) -> list[Row]:
     if len(calls) < 2:
         return []
     return [
-        common | {"time": call, "wrt": "output", "gradient": norm / measured.scale(last), "direct": None}
+        common | {"time": call, "wrt": "output", "gradient": norm / measured.scale, "direct": None}
         for call, norm in calls
     ]
 

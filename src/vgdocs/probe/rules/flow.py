@@ -136,7 +136,7 @@ def _per_layer(e: Evidence, gradient: dict[str, float]) -> str:
     norms = [gradient[name] for name in e.trunk]
     if len(norms) < 4 or not all(0 < norm < math.inf for norm in norms):
         return ""
-    when = f", in the median of {e.steps} steps" if e.steps > 1 and gradient is e.gradient else ""
+    when = f", in the median of {e.looks} steps" if e.looks > 1 and gradient is e.gradient else ""
     text = f" That is a factor of {rate(norms[:-1]):.3g} per layer{when}"
     expected = expected_rate(e)
     return f"{text}." if expected is None else f"{text}; mean-field theory expects {expected:.3g} of these weights."

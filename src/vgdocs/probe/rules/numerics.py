@@ -64,6 +64,7 @@ def overflow(e: Evidence) -> Finding | None:
             "derivative is infinite, such as the square root or the norm at 0",
             "causes/precision.md",
         ),
+        "somewhere": ("look again with every=1, which shows in which layer it begins", "causes/precision.md"),
         "loss": ("look in the loss for a logarithm of 0, a division by 0 or an exponential", "causes/precision.md"),
     }[passing]
     evidence = f"step {e.broken} has nan or inf {where}."
@@ -79,6 +80,9 @@ def _where(e: Evidence) -> tuple[tuple[str, ...], str, str]:
     if forward := [row["layer"] for row in broken if not are_finite(row, "signal")]:
         where = f"in the forward pass; the first layer whose output has it is {e.span(forward[:1])}"
         return (forward[0],), where, "forward"
+    lost = any(row["step"] == e.broken and not are_finite(row, "loss") for row in e.all_steps)
+    if lost and broken and all(row["signal"] is None for row in rows):
+        return (), "in the loss and in gradients, and was not looked at in full", "somewhere"
     if broken:
         nearest = broken[-1]["layer"]
         return (

@@ -1,0 +1,373 @@
+"""A report to send: one page that holds a verdict and what it rests on, and asks nothing of anyone but a browser."""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vgdocs.probe.charts import Line, Scale, Value, chart, strip
+from vgdocs.probe.diagnosis import Verdict
+from vgdocs.probe.finding import SITE, Finding, address
+from vgdocs.probe.record import COLUMNS, EXPLODING, LEGEND, VANISHING, GradientRecord, Row
+from vgdocs.probe.rules.optimizer import LARGE_UPDATE, SMALL_UPDATE
+
+CELLS = 6_000  # of a strip, from which on fewer steps are drawn: it keeps a report of any record below 300 KB or so
+STEPS = (30, 120)  # that are drawn at least and at most; of more, as many that lie evenly
+ROWS_IN_FULL = 30  # layers, up to which each has a line of its own; beyond, the strip keeps its height
+ROW = 15  # px
+POINTS = 300  # of a line
+EMPTY = "<td></td>"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One model: its name, the optimizers that step it, what was seen, and the verdict, None if nothing was seen."""
+
+    name: str
+    optimizers: tuple[str, ...]
+    record: GradientRecord
+    verdict: Verdict | None
+
+    @property
+    def steps(self) -> str:
+        """How many steps it made, and by what."""
+        by = f" of {' and '.join(self.optimizers)}" if self.optimizers else ""
+        return f"{self.record.size:,} step{'s' * (self.record.size != 1)}{by}"
+
+    def text(self, site: str | None = SITE) -> str:
+        head = f"{self.name}, {self.steps}"
+        told = self.verdict.text(site) if self.verdict else "No step of it was recorded."
+        return f"{head}\n{'=' * len(head)}\n{told}"
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """A quantity by layer and step: how it is called, its name in a row, and what is usual of it."""
+
+    title: str
+    what: str
+    name: str
+    scale: Scale
+    ends: tuple[str, str]
+    relative: bool = False  # to the last layer with weights, in the same step
+
+
+STRIPS = (
+    _Strip(
+        "Gradient, with respect to outputs",
+        "Norm of ∂L/∂y of each layer over that of the last layer with weights, in the same step.",
+        "activation_gradient",
+        Scale(VANISHING, 1.0, EXPLODING),
+        ("≤ 10⁻⁴, vanishing", "≥ 100, exploding"),
+        relative=True,
+    ),
+    _Strip(
+        "Gradient, with respect to weights",
+        "Norm of ∂L/∂W of each layer over that of the last one.",
+        "weight_gradient",
+        Scale(VANISHING, 1.0, EXPLODING),
+        ("≤ 10⁻⁴", "≥ 100"),
+        relative=True,
+    ),
+    _Strip(
+        "Updates",
+        "How far a step moved a layer's parameters, over their norm.",
+        "update_ratio",
+        Scale(SMALL_UPDATE, 1e-3, LARGE_UPDATE),
+        ("≤ 10⁻⁶, too small", "≥ 0.5, too large"),
+    ),
+    _Strip(
+        "Signal",
+        "Root mean square of each layer's output.",
+        "signal",
+        Scale(1e-3, 1.0, 1e3),
+        ("≤ 10⁻³", "≥ 1000"),
+    ),
+)
+
+
+def write(
+    path: str | Path,
+    watched: Sequence[Watched],
+    *,
+    title: str = "",
+    settings: dict[str, str] | None = None,
+    notes: Sequence[str] = (),
+    site: str | None = SITE,
+) -> None:
+    """Write a report about some models; `title` says of what, `settings` and `notes` are told beside what is known.
+
+    Links go to `site`, the address at which this project's site is read.
+    """
+    Path(path).write_text(page(watched, title=title, settings=settings, notes=notes, site=site), encoding="utf-8")
+
+
+def page(
+    watched: Sequence[Watched],
+    *,
+    title: str = "",
+    settings: dict[str, str] | None = None,
+    notes: Sequence[str] = (),
+    site: str | None = SITE,
+) -> str:
+    """The report as HTML."""
+    heading = f"Diagnosis of {title}" if title else "Diagnosis"
+    versions = f"vgdocs {_version()}, torch {torch.__version__}, Python {platform.python_version()}"
+    known = {**(settings or {}), **(_settings(watched[0]) if len(watched) == 1 else {}), "Versions": versions}
+    told = "".join(f'<p class="note">{escape(note)}.</p>' for note in notes)
+    sections = "".join(_section(one, alone=len(watched) == 1, site=site) for one in watched)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(heading)}</title>\n<style>\n{_style()}</style>\n</head>\n<body>\n"
+        f'<header><h1 class="grown">{escape(heading)}</h1>\n<p class="quiet">{escape(_summary(watched))}</p></header>\n'
+        f"<main>{told}{sections}\n<h2>Settings</h2>\n{_pairs(known, 'settings')}</main>\n</body>\n</html>\n"
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("vgdocs")
+    except metadata.PackageNotFoundError:  # run from its source, without having been installed
+        return "of a checkout"
+
+
+def _summary(watched: Sequence[Watched]) -> str:
+    return "; ".join(f"{one.name}, {one.steps}" for one in watched) or "Nothing was watched."
+
+
+def _style() -> str:
+    """The page's own style, after the tokens of the site's, which stand in one place."""
+    css = files("vgdocs").joinpath("pages/assets/vg.css").read_text("utf-8")
+    light, dark = css.split('[data-md-color-scheme="slate"] {', 1)
+
+    def tokens(block: str) -> str:
+        return "\n".join(re.findall(r"--vg-[a-z0-9-]+: [^;]+;", block))
+
+    own = files("vgdocs").joinpath("probe/report.css").read_text("utf-8")
+    seen_dark = f"@media screen and (prefers-color-scheme: dark) {{ :root {{\n{tokens(dark.split('}', 1)[0])}\n}} }}"
+    return f":root {{\n{tokens(light)}\n}}\n{seen_dark}\n{own}"
+
+
+def _section(one: Watched, alone: bool, site: str | None) -> str:
+    heading = "The verdict" if alone else one.name
+    parts = [f'<h2 class="grown">{escape(heading)}</h2>']
+    if one.verdict is None:
+        return "".join([*parts, '<p class="note">No step of it was recorded.</p>'])
+    found = "".join(_finding(finding, site) for finding in one.verdict.findings)
+    parts.append(
+        f'<ol class="findings">{found}</ol>'
+        if found
+        else '<p class="healthy-verdict">Nothing wrong found: the gradient reaches every layer.</p>'
+    )
+    unknown = "".join(f"<li>{escape(what)}</li>" for what in one.verdict.unknown)
+    parts.append(f'<h3>What this record cannot show</h3><ul class="unknown">{unknown}</ul>')
+    level = "h2" if alone else "h3"
+    parts.append(f"<{level}>What was measured</{level}>")
+    parts.append(_charts(one.record))
+    parts += [_strip(one.record, quantity) for quantity in STRIPS]
+    parts.append(f"<{level}>The last full step, layer by layer</{level}>")
+    parts.append(_table(one.record))
+    parts.append("" if alone else _pairs(_settings(one), "settings"))
+    return "\n".join(parts)
+
+
+def _finding(finding: Finding, site: str | None) -> str:
+    by = f" <span>by {escape(finding.cause)}</span>" if finding.cause not in ("unknown", finding.symptom) else ""
+    where = address(finding.page, site)
+    link = f'<a href="{escape(where)}">{escape(where)}</a>' if site else f"<code>{escape(where)}</code>"
+    told = {
+        "Evidence": escape(finding.evidence),
+        "Seen from": f"step {finding.since:,} on",
+        "Follows": escape(", ".join(finding.consequences)),
+        "Try": f'<span class="try">{escape(finding.remedy)}</span>',
+        "Read": link,
+    }
+    rows = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in told.items() if text)
+    return f"<li><h3>{escape(finding.symptom[:1].upper() + finding.symptom[1:])}{by}</h3><dl>{rows}</dl></li>"
+
+
+def _pairs(pairs: dict[str, str], kind: str) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in pairs.items())
+    return f'<dl class="{kind}">{rows}</dl>'
+
+
+def _settings(one: Watched) -> dict[str, str]:
+    last: Row = next(reversed(one.record.step_rows), {})
+    names = {"lr": "learning rate", "weight_decay": "weight decay", "momentum": "momentum", "beta1": "β₁", "eps": "ε"}
+    values = ", ".join(f"{name} {last[key]:g}" for key, name in names.items() if last.get(key) is not None)
+    kept = len(one.record.steps)
+    steps = f"{one.record.size:,}" + (f", of which {kept:,} were kept" if kept < one.record.size else "")
+    known = {"Model": one.name, "Optimizer": " and ".join(one.optimizers), "Its settings": values, "Steps seen": steps}
+    return {name: text for name, text in known.items() if text}
+
+
+# --- drawings ----------------------------------------------------------------------------------------------------
+
+
+def _evenly(items: Sequence[Any], most: int) -> list[Any]:
+    """The first, the last and others between them that lie evenly, as many as may be."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _by_step(record: GradientRecord) -> dict[int, dict[str, Row]]:
+    found: dict[int, dict[str, Row]] = {}
+    for row in record.rows:
+        found.setdefault(row["step"], {})[row["layer"]] = row
+    return found
+
+
+def _trunk(rows: Sequence[Row], name: str) -> list[Row]:
+    return [row for row in rows if row["family"] in ("weights", "recurrent") and row[name] is not None]
+
+
+def _strip(record: GradientRecord, quantity: _Strip) -> str:
+    by_step = _by_step(record)
+    steps = _evenly(record.full_steps, min(max(CELLS // len(record.layers), STEPS[0]), STEPS[1]))
+    columns = [_column(list(by_step[step].values()), quantity) for step in steps]
+    layers = [layer.name for layer in record.layers if any(c.get(layer.name) is not None for c in columns)]
+    if not layers:
+        return ""
+    cells = [[column.get(layer) for column in columns] for layer in layers]
+    label = f"{quantity.title}: {len(layers)} layers, steps {steps[0]} to {steps[-1]}"
+    return (
+        f"<figure><h3>{quantity.title}</h3><figcaption class='quiet'>{quantity.what}</figcaption>"
+        f"{_labelled(layers, steps, strip(cells, quantity.scale, label))}{_key(quantity, cells)}</figure>"
+    )
+
+
+def _column(rows: Sequence[Row], quantity: _Strip) -> dict[str, Value]:
+    """One step's values by layer."""
+    values: dict[str, Value] = {row["layer"]: row[quantity.name] for row in rows}
+    trunk = _trunk(rows, quantity.name)
+    if not quantity.relative or not trunk:
+        return values
+    last = trunk[-1][quantity.name]
+    if not math.isfinite(last) or last == 0:
+        return {layer: value and math.nan for layer, value in values.items()}
+    return {layer: value and value / last for layer, value in values.items()}
+
+
+def _labelled(layers: Sequence[str], steps: Sequence[int], drawn: str) -> str:
+    row = ROW if len(layers) <= ROWS_IN_FULL else max(2, ROW * ROWS_IN_FULL // len(layers))
+    every = -(-12 // row)  # rows that one name takes
+    starts = [*range(0, len(layers) - 2 * every + 1, every), max(len(layers) - every, 0)]
+    named = {start: layers[start] for start in starts[:-1]} | {starts[-1]: layers[-1]}
+    names = "".join(
+        f'<span style="grid-row:{start + 1}/span {every}" title="{escape(name)}">{escape(name)}</span>'
+        for start, name in named.items()
+    )
+    shown = dict.fromkeys([steps[0], steps[len(steps) // 2], steps[-1]])
+    marks = "".join(f"<span>{'step ' * (i == 0)}{step:,}</span>" for i, step in enumerate(shown))
+    size = f"--rows:{len(layers)};--row:{row}px;--line:{row * every}px"
+    names, marks = f'<div class="layers">{names}</div>', f'<div class="steps">{marks}</div>'
+    return f'<div class="strip" style="{size}">{names}{drawn}{marks}</div>'
+
+
+def _key(quantity: _Strip, cells: Sequence[Sequence[Value]]) -> str:
+    ramp = "".join(f'<i class="l{level}"></i>' for level in range(9))
+    parts = [f'<span class="ramp">{quantity.ends[0]} {ramp} {quantity.ends[1]}</span>']
+    seen = {quantity.scale.level(value) for row in cells for value in row}
+    for kind, what in (("zero", "exactly 0"), ("bad", "nan or inf"), ("", "not seen")):
+        if kind in seen:
+            parts.append(f'<span><i class="{kind or "unseen"}"></i>{what}</span>')
+    return f'<p class="key">{"".join(parts)}</p>'
+
+
+def _charts(record: GradientRecord) -> str:
+    by_step = _by_step(record)
+    drawn = [
+        ("Loss", chart([Line("loss", "loss", _losses(record))], "step", "loss", "Loss over steps")),
+        (
+            "Gradient by layer, ∂L/∂y",
+            chart(
+                [
+                    Line(f"step {step:,}", role, _profile(list(by_step[step].values())))
+                    for role, step in _three(record.full_steps).items()
+                ],
+                "layer, from the input",
+                "norm",
+                "Norm of the gradient by layer, at the first, a middle and the last step",
+            ),
+        ),
+        (
+            "Gradient over steps, ∂L/∂W",
+            chart(_ends(record, by_step, "weight_gradient", record.steps), "step", "norm", "Gradients over steps"),
+        ),
+        (
+            "Updates over steps",
+            chart(
+                _ends(record, by_step, "update_ratio", record.full_steps),
+                "step",
+                "step over weights",
+                "Updates over steps",
+            ),
+        ),
+    ]
+    figures = "".join(f"<figure><h3>{title}</h3>{svg}</figure>" for title, svg in drawn if svg)
+    return f'<div class="charts">{figures}</div>'
+
+
+def _three(steps: Sequence[int]) -> dict[str, int]:
+    """The first, a middle and the last step, as far as there are three."""
+    shown = _evenly(steps, 3)
+    return dict(zip(("first", "middle", "last") if len(shown) == 3 else ("first", "last"), shown, strict=False))
+
+
+def _losses(record: GradientRecord) -> list[tuple[float, Value]]:
+    return [(row["step"], row["loss"]) for row in _evenly(record.step_rows, POINTS)]
+
+
+def _profile(rows: Sequence[Row]) -> list[tuple[float, Value]]:
+    return [(row["index"] + 1, row["activation_gradient"]) for row in _trunk(rows, "activation_gradient")]
+
+
+def _ends(record: GradientRecord, by_step: dict[int, dict[str, Row]], name: str, steps: Sequence[int]) -> list[Line]:
+    """The first and the last layer with weights that have this quantity, over steps."""
+    rows = [row for step in steps for row in by_step[step].values()]
+    having = {row["layer"] for row in _trunk(rows, name)}
+    layers = [layer.name for layer in record.layers if layer.name in having]
+    ends = dict(zip(("first", "last"), dict.fromkeys([layers[0], layers[-1]]), strict=False)) if layers else {}
+    shown = _evenly(steps, POINTS)
+    return [
+        Line(f"{role} layer, {layer}" if len(ends) > 1 else layer, role, [(s, by_step[s][layer][name]) for s in shown])
+        for role, layer in ends.items()
+    ]
+
+
+def _table(record: GradientRecord) -> str:
+    rows = record.at(full=True)
+    columns = {head: c for head, c in COLUMNS.items() if any(_cell(row[c[0]], c[1]) != EMPTY for row in rows)}
+    heads = "".join(f"<th scope='col'>{escape(head)}</th>" for head in ("#", "layer", "kind", *columns))
+    body = []
+    for row in rows:
+        kind = row["kind"] + (" (frozen)" if row["frozen"] else "")
+        cells = [f"<td>{row['index'] + 1}</td><td class='layer'>{escape(row['layer'])}</td><td>{escape(kind)}</td>"]
+        cells += [_cell(row[name], form) for name, form in columns.values()]
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    legend = escape(LEGEND).replace("\n", " · ")
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    return (
+        f"<p class='quiet'>Step {rows[0]['step']:,}.</p>"
+        f"<div class='scroll' tabindex='0' role='region' aria-label='The last full step'>{table}</div>"
+        f"<p class='quiet'>{legend}</p>"
+    )
+
+
+def _cell(value: float | None, form: str) -> str:
+    if value is None or isinstance(value, bool):
+        return "<td class='bad'>yes</td>" if value else EMPTY
+    bad = " class='bad'" if not math.isfinite(value) else ""
+    return f"<td{bad}>{escape(format(value, form).strip())}</td>"
