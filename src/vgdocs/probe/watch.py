@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
-from functools import partial
+from functools import partial, wraps
 from types import TracebackType
 from typing import Any
 
@@ -201,7 +201,7 @@ class Probe:
     def _attach(self) -> None:
         self._undo.append(BACKWARD.add(self._guarded(self._backward_begins), self._guarded(self._backward_ends)))
         if self._optimizer is not None:
-            self._undo.append(self._optimizer.register_step_pre_hook(_Hook(self, self._before_update)).remove)
+            self._undo.append(self._optimizer.register_step_pre_hook(_Hook(self, self._before_step)).remove)
             self._undo.append(self._optimizer.register_step_post_hook(_Hook(self, self._close)).remove)
             if self._scaler is not None:
                 self._undo.append(SCALER.add(lambda *_, **__: None, self._guarded(self._scaler_steps)))
@@ -332,8 +332,26 @@ class Probe:
             torch._foreach_copy_(list(self._before.values()), list(now.values()))
         step.facts["saved",] = 1
 
+    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Where the backward pass happens inside the step, in a closure, the update begins after the first one."""
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            self._before_update()
+            return None
+        begun: list[bool] = []
+
+        @wraps(closure)
+        def watched() -> Any:
+            value = closure()
+            if not begun:
+                begun.append(True)
+                self._guard(self._before_update)
+            return value
+
+        return ((args[0], watched, *args[2:]), kwargs) if len(args) > 1 else (args, kwargs | {"closure": watched})
+
     @torch.no_grad()
-    def _before_update(self, *_: Any) -> None:
+    def _before_update(self) -> None:
         """What the optimizer is about to do, with which gradients."""
         if self._reached or self._step is None or not self._step.reached:
             self._take_gradients()  # of a backward pass that nobody told of
