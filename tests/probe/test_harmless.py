@@ -429,6 +429,27 @@ class TestOthersWays:
         model, optimizer = accelerator.prepare(plain, torch.optim.SGD(plain.parameters(), 0.1))
         train_some(model, optimizer, Probe(model, optimizer), accelerator.backward)
 
+    @pytest.mark.parametrize("by_name", [False, True])
+    def test_a_closure(self, by_name):
+        """As Lightning steps: the gradient comes inside the step."""
+        model, x = mlp(), torch.randn(6, 8)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+            return loss
+
+        with Probe(model, optimizer) as probe:
+            for _ in range(6):
+                loss = optimizer.step(closure=closure) if by_name else optimizer.step(closure)
+        assert probe.record.step_rows[-1]["loss"] == loss.item()
+        assert [row["lr"] for row in probe.record.step_rows] == [0.1] * 6
+        assert probe.record.step_rows[0]["handed"] < 0.1
+        assert probe.record.at(0)[0]["update_ratio"] > 0
+
     def test_an_engine_that_tells_nobody_of_its_backward_pass(self, monkeypatch):
         backward = torch.autograd.backward  # as one who imported it before
         model = mlp()

@@ -497,6 +497,22 @@ class TestQuantities:
         assert ratios[0] > ratios[1] > 0.05
         assert ratios[2] is None, "nothing moved after the last backward pass"
 
+    @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+    def test_the_gate_that_keeps_the_state_stands_where_its_biases_put_it(self, kind):
+        layer = kind(2, 3)
+        layer.bias_ih_l0.data.zero_()[3:6] = -1.0  # after the input gate's, or the reset gate's
+        layer.bias_hh_l0.data.zero_()[3:6] = -2.0
+        with Probe(layer) as probe:
+            layer(torch.randn(4, 1, 2))[0].sum().backward()
+        assert rows(probe, "(model)", "gate") == [pytest.approx(1 / (1 + math.exp(3)))]
+
+    def test_a_recurrent_layer_without_biases_has_no_gate_to_tell_of(self):
+        layer = nn.LSTM(2, 3, bias=False)
+        with Probe(layer) as probe:
+            layer(torch.randn(4, 1, 2))[0].sum().backward()
+        assert rows(probe, "(model)", "gate") == [None]
+        assert probe.record.gaps == []
+
     def test_dead_units_are_silent_on_the_whole_batch(self):
         model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
         model[0].bias.data = torch.tensor([-100.0, 100.0, 100.0, -100.0])

@@ -142,6 +142,13 @@ def gru_over_many_steps():
     return Last(nn.GRU(8, 32, batch_first=True), time=60)
 
 
+@sick("vanishing", "forget gate")
+def lstm_with_a_closed_forget_gate():
+    lstm = nn.LSTM(8, 32, batch_first=True)
+    lstm.bias_ih_l0.data[32:64] = -3.0
+    return Last(lstm, time=20)
+
+
 @sick("exploding", "recurrence")
 def relu_rnn_with_a_large_matrix():
     rnn = nn.RNN(8, 32, nonlinearity="relu", batch_first=True)

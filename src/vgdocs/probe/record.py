@@ -134,7 +134,7 @@ class Step:
                 order,
                 [_row(measured, i, index, layers[i]) for index, i in enumerate(order)],
                 [row for i in order for row in _time_rows(measured, i, layers[i])],
-                _step_row(measured, layers),
+                _step_row(measured),
             )
         return self._rows[1:]
 
@@ -528,7 +528,7 @@ def _full(measured: _Measured, i: int, layer: Layer, row: Row) -> Row:
     )
 
 
-def _step_row(measured: _Measured, layers: Sequence[Layer]) -> Row:
+def _step_row(measured: _Measured) -> Row:
     step = measured.step
     gradient = _over(_norm([measured.first("weight_gradient", p) for p in step.reached]), measured.scale)
     row: Row = {"step": step.number, "loss": measured.first("loss", 0), "skipped": step.skipped, "gradient": gradient}

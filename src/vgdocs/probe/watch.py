@@ -365,7 +365,7 @@ class Probe:
         return ((args[0], watched, *args[2:]), kwargs) if len(args) > 1 else (args, kwargs | {"closure": watched})
 
     @torch.no_grad()
-    def _before_update(self, *_: Any) -> None:
+    def _before_update(self) -> None:
         """What the optimizer is about to do, with which gradients."""
         if self._reached or self._step is None or not self._step.reached:
             self._take_gradients()  # of a backward pass that nobody told of
