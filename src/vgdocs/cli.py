@@ -1,4 +1,4 @@
-"""The command line: vgdocs init | new | run | show | numbers | diff | check | assets | explore."""
+"""The command line: vgdocs init | new | run | seeds | show | numbers | diff | check | assets | explore."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ try:
     import click
 
     from vgdocs.engine import drift
+    from vgdocs.engine import seeds as certainty
     from vgdocs.engine.figure import SettingError, find
     from vgdocs.engine.library import CitationError, Entry, Library
     from vgdocs.engine.numbers import count, fill
@@ -122,6 +124,57 @@ def run(
         click.echo(f"{heading}{_total(library)}")
     if failures:
         raise Failed("\n\n".join(failures))
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@seed_option
+@jobs_option
+@cluster_option
+@click.option("--record", is_flag=True, help=f"Write the result to {certainty.RECORDED}, which a page shows.")
+@click.pass_context
+def seeds(
+    context: click.Context,
+    names: tuple[str, ...],
+    seeds: list[int],
+    jobs: int | None,
+    cluster: str | None,
+    record: bool,
+) -> None:
+    """Say how sure claims are: on how many seeds each holds, and by which margin.
+
+    Without --seed, of the seeds that were measured already; the claims that will fail next, if any does, come first.
+    """
+    library: Library = context.obj
+    chosen = _choose(library, names, None, "cpu")
+    if seeds:
+        _sample(library, chosen, seeds, jobs, cluster)
+    found, figures, records, failures = [], {}, [], []
+    for name in chosen:
+        sampled = library.sample([name], seeds or sorted(library.store.seeds(name)), run=False)
+        entries = [entries[name] for entries in sampled.values()]
+        made = [entry.record for entry in entries if entry.record]
+        failures += [str(entry.error) for entry in entries if entry.error]
+        if made and (figure := entries[0].figure):
+            found += certainty.sureness(figure, made)
+            figures[name] = figure
+            records += [replace(one, measured={}, plot={}) for one in made]
+    if not found:
+        raise Failed("\n\n".join(failures) or "No seed has been measured: name some, as in --seed 1..10")
+    for one in certainty.thinnest(found)[: certainty.THINNEST]:
+        margin = "     " if one.margin is None else f"{one.margin:5.2f}"
+        fails = f"  fails with {', '.join(map(str, one.failed))}" if one.failed else ""
+        click.echo(f"{one.held:>7}  {margin}  {one.figure}.{one.claim.removeprefix('claim_')}{fails}")
+    failed = sum(bool(one.failed) for one in found)
+    click.echo(f"{count(len(found), 'claim')} of {count(len(figures), 'figure')}, {failed} of them failed on a seed")
+    if record:
+        path = library.root / certainty.RECORDED
+        path.write_text(json.dumps(certainty.content(found, figures, records)) + "\n", encoding="utf-8")
+        click.echo(f"{certainty.RECORDED} is written")
+    if failures:
+        raise Failed("\n\n".join(failures))
+    if failed:
+        context.exit(1)
 
 
 @cli.command()
