@@ -20,6 +20,7 @@ try:
     from vgdocs.engine.library import CitationError, Entry, Library
     from vgdocs.engine.numbers import count, fill
     from vgdocs.engine.progress import bar
+    from vgdocs.engine.record import make_keys
     from vgdocs.engine.runner import share
     from vgdocs.explorer.cli import explore
     from vgdocs.pages import settings, site_assets
@@ -147,26 +148,30 @@ def seeds(
     """
     library: Library = context.obj
     chosen = _choose(library, names, None, "cpu")
-    if seeds:
-        _sample(library, chosen, seeds, jobs, cluster)
-    found, figures, records, failures = [], {}, [], []
-    for name in chosen:
-        sampled = library.sample([name], seeds or sorted(library.store.seeds(name)), run=False)
-        entries = [entries[name] for entries in sampled.values()]
-        made = [entry.record for entry in entries if entry.record]
-        failures += [str(entry.error) for entry in entries if entry.error]
-        if made and (figure := entries[0].figure):
-            found += certainty.sureness(figure, made)
-            figures[name] = figure
-            records += [replace(one, measured={}, plot={}) for one in made]
+    sampled = _sample(library, chosen, seeds, jobs, cluster) if seeds else {}
+    failures = [
+        f"with seed {seed}: {entry.error}"
+        for seed, entries in sampled.items()
+        for entry in entries.values()
+        if entry.error
+    ]
+    figures, _ = find(library.folder)
+    found, records = [], []
+    for name in (name for name in chosen if name in figures):
+        tried = seeds or sorted(library.store.seeds(name))
+        made = [library.store.find(name, make_keys(figures[name], seed)) for seed in tried]
+        if len(there := [record for record in made if record]) > 1:
+            found += certainty.sureness(figures[name], there)
+            records += [replace(record, measured={}, plot={}) for record in there]
     if not found:
-        raise Failed("\n\n".join(failures) or "No seed has been measured: name some, as in --seed 1..10")
+        raise Failed("\n\n".join(failures) or "No figure was measured with two seeds: name some, as in --seed 1..10")
     for one in certainty.thinnest(found)[: certainty.THINNEST]:
         margin = "     " if one.margin is None else f"{one.margin:5.2f}"
         fails = f"  fails with {', '.join(map(str, one.failed))}" if one.failed else ""
         click.echo(f"{one.held:>7}  {margin}  {one.figure}.{one.claim.removeprefix('claim_')}{fails}")
     failed = sum(bool(one.failed) for one in found)
-    click.echo(f"{count(len(found), 'claim')} of {count(len(figures), 'figure')}, {failed} of them failed on a seed")
+    figures_asked = count(len({one.figure for one in found}), "figure")
+    click.echo(f"{count(len(found), 'claim')} of {figures_asked}, {failed} of them failed on a seed")
     if record:
         path = library.root / certainty.RECORDED
         path.write_text(json.dumps(certainty.content(found, figures, records)) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ equality as a rule, and the line counts for nothing.
 from __future__ import annotations
 
 import copy
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from vgdocs.engine.record import Record, make_keys
 RECORDED = Path("docs/about/seeds.json")
 FARTHEST = 3.0  # a margin that is measured; a larger one counts as this
 PARTNERS = 8  # from which a seed is come to: with up to nine seeds, from each of the others
-HALVINGS = 8  # of the interval in which a margin lies
+HALVINGS = 10  # of the interval in which a margin lies
 BAND = ("lo", "median", "hi")
 THINNEST = 20  # claims that are listed
 
@@ -109,8 +110,10 @@ def read(recorded: Mapping[str, Any], figures: Mapping[str, Figure]) -> tuple[li
             if any(claim == own.name for own in figures[name].claims)
         ]
         known = {name: of_figure["script"] for name, of_figure in recorded["figures"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DriftError(f"{RECORDED} isn't what `vgdocs seeds --record` writes: {error!r}") from None
+        if not isinstance(recorded["made"], str) or not isinstance(recorded["versions"], dict):
+            raise TypeError
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DriftError(f"{RECORDED} isn't what `vgdocs seeds --record` writes") from None
     changed = [name for name, figure in figures.items() if known.get(name) != make_keys(figure).measure[:12]]
     return found, changed
 
@@ -127,13 +130,16 @@ def beyond(first: Any, last: Any, by: float) -> Any:
     if isinstance(last, list):
         same = isinstance(first, list) and len(first) == len(last)
         return [beyond(a, b, by) for a, b in zip(first, last, strict=True)] if same else list(last)
-    numbers = {type(first), type(last)} <= {int, float}
-    if not numbers or first == last:
-        return last
+    return _moved(first, last, by) if {type(first), type(last)} <= {int, float} and first != last else last
+
+
+def _moved(first: float, last: float, by: float) -> float:
+    """A number beyond two others: by their ratio if they have one sign, else by their difference."""
     try:
         moved = last * (last / first) ** by if first and last / first > 0 else last + by * (last - first)
     except OverflowError:
-        return sys.float_info.max if last > 0 else -sys.float_info.max
+        moved = math.copysign(math.inf, last)
+    moved = min(max(moved, -sys.float_info.max), sys.float_info.max)
     return round(moved) if type(first) is type(last) is int else moved
 
 
