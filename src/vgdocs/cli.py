@@ -364,7 +364,8 @@ def _sample(
             try:
                 from vgdocs.engine.cluster import connect
             except ModuleNotFoundError as error:
-                raise Failed(f"--cluster needs {error.name}: pip install 'vgdocs[cluster]'") from None
+                install = "pip install '.[cluster]' -c constraints.txt"
+                raise Failed(f"--cluster needs {error.name}. In a checkout of the project run: {install}") from None
             figures, _ = find(library.folder)
             scripts = [figure.text for name, figure in figures.items() if names is None or name in names]
             tell = partial(click.echo, err=True)

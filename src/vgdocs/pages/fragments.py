@@ -213,20 +213,20 @@ def seeds_table(recorded: Mapping[str, Any], entries: Mapping[str, Entry]) -> st
     told = f"{whole} of {len(found)} claims hold on every seed that was tried, "
     told += f"{most} for each figure" if most == least else f"{least} to {most} a figure"
     told += f"; recorded on {recorded['made']} with {versions}. These {len(shown)} are the least sure."
-    if since := [name for name in changed if name in figures]:
-        told += f" {count(len(since), 'figure')} came or changed since: {', '.join(since)}."
-    sentences = {(name, c.name): c.sentence for name, figure in figures.items() for c in figure.claims}
-    rows = [
-        [
-            fill(_inline_code(sentences[one.figure, one.claim]), entries[one.figure].numbers, lambda _, n: n.html),
-            f"<code>{escape(one.figure)}</code>",
-            one.held,
-            _margin(one.margin),
-        ]
-        for one in shown
-        if entries[one.figure].record
-    ]
-    return f"<p>{escape(told)}</p>{_table(['Claim', 'Figure', 'Holds on', 'Margin'], rows)}"
+    if changed:
+        told += f" {count(len(changed), 'figure')} came or changed since."
+    sentences = {(name, claim.name): claim.sentence for name, figure in figures.items() for claim in figure.claims}
+
+    def rows() -> Iterator[list[str]]:
+        for one in shown:
+            # in plain text: their numbers stand below their figures
+            template = _inline_code(sentences[one.figure, one.claim])
+            text = (
+                fill(template, entries[one.figure].numbers, lambda _, n: n.html) if entries[one.figure].record else ""
+            )
+            yield [f"{text}<br><code>{escape(one.figure)}</code>", one.held, _margin(one.margin)]
+
+    return f"<p>{escape(told)}</p>{_table(['Claim', 'Holds on', 'Margin'], rows())}"
 
 
 def _margin(margin: float | None) -> str:

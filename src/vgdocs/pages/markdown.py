@@ -353,7 +353,7 @@ class _SeedsBlock(_Block):
         element = etree.SubElement(parent, "div", {"class": "vg-seeds"})
         path = self.context.library.root / certainty.RECORDED
         if not path.exists():
-            element.text = "Nothing has been recorded yet: `vgdocs seeds --record` does."
+            element.text = "Nothing has been recorded yet; vgdocs seeds --record does."
             return element
         try:
             html = fragments.seeds_table(json.loads(path.read_text(encoding="utf-8")), self.context.library.entries)
