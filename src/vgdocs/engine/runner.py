@@ -162,8 +162,8 @@ def run(
                     running[pool.submit(attend, begun, limit, preloaded)] = one
                 else:
                     finish(one, begun)
-            if not running:
-                time.sleep(POLL if waiting else 0)
+            if waiting and not running:
+                time.sleep(POLL)
             for future in wait(running, POLL, FIRST_COMPLETED).done:
                 one = running.pop(future)
                 outcome = _collect(one, future, store)
