@@ -9,7 +9,8 @@ what is fast (one notebook or six, one process or several) it is entered both wa
 
 A round starts from an empty folder: cold, then warm, then with one of the six scripts changed (and looked at: a page
 that doesn't show the change is stale), then with that script failing. Rounds alternate between the builders, so that
-a busy machine hits all alike; what is reported are medians, as ratios to this project's.
+a busy machine hits all alike; what is reported are medians, as ratios to this project's. A peer that fails where it
+should build has a row which says so, and is left out of the rounds that follow.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import tempfile
 import time
 import urllib.request
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,10 +129,11 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def notebook(figures: int) -> str:
-    """A notebook with so many figures, as JSON."""
-    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": MEASURE + SHOW}
-    cells = [{"cell_type": "markdown", "metadata": {}, "source": f"# Figures\n\n{PROSE}"}, *[code] * figures]
+def notebook(figures: Iterable[int]) -> str:
+    """A notebook with these figures, as JSON; no two are alike, or a cache would run one of them only."""
+    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    measured = [code | {"source": f"# figure {i}\n{MEASURE}{SHOW}"} for i in figures]
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": f"# Figures\n\n{PROSE}"}, *measured]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     numbered = [{"id": f"cell{n}", **cell} for n, cell in enumerate(cells)]
     return json.dumps({"cells": numbered, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}, indent=1)
@@ -155,8 +157,8 @@ def write_plain(folder: Path) -> None:
 def write_exec(folder: Path) -> None:
     write(folder / "mkdocs.yml", MKDOCS + "plugins: [search, markdown-exec]\n" + MARKDOWN % "")
     show = "\nprint(plot(busy(1.0)).to_html(full_html=False, include_plotlyjs=False))\n"
-    block = f'```python exec="1" html="1"\n{MEASURE}{show}```\n'
-    write(folder / "docs/index.md", f"# Figures\n\n{PROSE}\n" + "\n".join([block] * len(FIGURES)))
+    blocks = [f'```python exec="1" html="1"\n# figure {i}\n{MEASURE}{show}```\n' for i in FIGURES]
+    write(folder / "docs/index.md", f"# Figures\n\n{PROSE}\n" + "\n".join(blocks))
 
 
 def write_mkdocs_jupyter(folder: Path, notebooks: int) -> None:
@@ -178,10 +180,10 @@ def write_myst(folder: Path, notebooks: int) -> None:
 
 def write_notebooks(folder: Path, notebooks: int) -> None:
     if notebooks == 1:
-        write(folder / "figures.ipynb", notebook(len(FIGURES)))
+        write(folder / "figures.ipynb", notebook(FIGURES))
     else:
         for i in FIGURES:
-            write(folder / f"figure_{i}.ipynb", notebook(1))
+            write(folder / f"figure_{i}.ipynb", notebook([i]))
 
 
 def write_gallery(folder: Path) -> None:
@@ -219,7 +221,14 @@ BUILDERS = [
         "figures/figure_{i}.py",
         environment={"VGDOCS_POSTERS": "never"},
     ),
-    Builder("**this project**", "vgdocs", write_ours, MKDOCS_BUILD, "figures/figure_{i}.py"),
+    Builder(
+        "**this project**",
+        "vgdocs",
+        write_ours,
+        MKDOCS_BUILD,
+        "figures/figure_{i}.py",
+        environment={"VGDOCS_POSTERS": "require"},
+    ),
     Builder("markdown-exec", "markdown-exec", write_exec, MKDOCS_BUILD, "docs/index.md"),
     Builder(
         "mkdocs-jupyter, one notebook",
@@ -265,6 +274,10 @@ BUILDERS = [
         "docs/figure_{i}.ipynb",
     ),
 ]
+
+
+class BuildError(Exception):
+    """A builder doesn't build what it should."""
 
 
 @dataclass
@@ -319,7 +332,7 @@ class Bench:
             builder.write(folder)
             cold = self._good(builder, folder)
             if builder.runs_figures and (count := builder.shown(folder).count(BEFORE)) < len(FIGURES):
-                raise SystemExit(f"{builder.name} shows {count} of {len(FIGURES)} figures")
+                raise BuildError(f"shows {count} of {len(FIGURES)} figures")
             warm = self._good(builder, folder)
             if not builder.runs_figures:
                 return Round(cold, warm, 0.0, False, 0)
@@ -333,7 +346,7 @@ class Bench:
     def _good(self, builder: Builder, folder: Path) -> float:
         seconds, code, output = self.run(builder, folder)
         if code:
-            raise SystemExit(f"{builder.name} exits with {code}:\n{output[-3000:]}")
+            raise BuildError(f"exits with {code}:\n{output[-3000:]}")
         return seconds
 
     def saves(self, builder: Builder, repeats: int) -> list[float]:
@@ -391,7 +404,7 @@ def until(page: str, text: str) -> None:
             if text in answer.read().decode():
                 return
         time.sleep(0.02)
-    raise SystemExit(f"{page} never shows {text!r}")
+    raise BuildError(f"{page} never shows {text!r}")
 
 
 def surroundings(builder: Builder) -> dict[str, str]:
@@ -408,8 +421,8 @@ def median(rounds: list[Round], what: str) -> float:
     return statistics.median(getattr(r, what) for r in rounds)
 
 
-def table(rounds: dict[str, list[Round]]) -> list[str]:
-    """Medians in seconds and, in brackets, as multiples of this project's without posters."""
+def table(rounds: dict[str, list[Round]], failed: dict[str, str]) -> list[str]:
+    """Medians in seconds and, in brackets, as multiples of this project's without posters; who failed, and how."""
     base = rounds[OURS_BARE]
     lines = ["| builder | cold | warm | one changed | failing script: exit |", "|---|---|---|---|---|"]
     for name, own in rounds.items():
@@ -420,7 +433,7 @@ def table(rounds: dict[str, list[Round]]) -> list[str]:
             cells.append(shown + (", stale" if what == "changed" and any(r.stale for r in own) else ""))
         cells.append("" if name == PLAIN else ", ".join(sorted({str(r.failing) for r in own})))
         lines.append(f"| {' | '.join(cells)} |")
-    return lines
+    return lines + [f"| {name} | fails: {why} | | | |" for name, why in failed.items()]
 
 
 def verdicts(rounds: dict[str, list[Round]], saves: dict[str, list[float]]) -> Iterator[str]:
@@ -440,18 +453,19 @@ def verdicts(rounds: dict[str, list[Round]], saves: dict[str, list[float]]) -> I
         own = rounds[name]
         yield f"\n{name}:\n"
         ratio = cold / median(own, "cold")
-        yield promise(f"cold, times as fast as {fastest} (at least 1.4)", ratio, ratio >= 1.4)
+        yield promise(f"cold, times as fast as {fastest} (at least {COLD[name]})", ratio, ratio >= COLD[name])
         ratio = median(own, "warm") / median(rounds[PLAIN], "warm")
         yield promise("warm, against the same pages without figures (at most 1.15)", ratio, ratio <= 1.15)
         ratio = median(own, "changed") / changed
         yield promise(f"one changed, against {quickest} (at most 1)", ratio, ratio <= 1)
         ratio = statistics.median(saves[name]) / changed
-        yield promise(f"one changed under serve, against {quickest} (at most 0.6)", ratio, ratio <= 0.6)
+        yield promise(f"one changed under serve, against {quickest} (at most 0.5)", ratio, ratio <= 0.5)
         codes = {r.failing for r in own}
         yield promise("a failing script's smallest exit code (not 0)", min(codes), 0 not in codes)
 
 
 PLAIN, OURS_BARE, OURS_WHOLE = (builder.name for builder in BUILDERS[:3])
+COLD = {OURS_BARE: 1.6, OURS_WHOLE: 1.4}  # times as fast as the fastest peer, none of which draws posters
 
 
 def main() -> None:
@@ -463,20 +477,41 @@ def main() -> None:
 
     bench = Bench(options.cache.resolve())
     chosen = [b for b in BUILDERS if b in BUILDERS[:3] or not options.only or any(w in b.name for w in options.only)]
-    for builder in chosen:  # what is read from the disk for the first time is nobody's fault
+    failed: dict[str, str] = {}
+
+    def load(builder: Builder) -> None:
         subprocess.run([bench.python(builder.venv), "-c", "import torch, plotly.graph_objects"], check=True)
+
+    def measure(builder: Builder) -> None:
+        rounds[builder.name].append(bench.round(builder))
+
+    def attempt(builder: Builder, what: str, step: Callable[[Builder], None]) -> None:
+        """Take a step of the benchmark, unless an earlier one failed; only a peer may fail."""
+        if builder.name in failed:
+            return
+        tell(f"{what}: {builder.name}")
+        try:
+            step(builder)
+        except (BuildError, subprocess.SubprocessError) as error:
+            tell(f"{builder.name} {error}")
+            if builder in BUILDERS[:3]:
+                raise SystemExit(1) from None
+            failed[builder.name] = str(error).partition("\n")[0].rstrip(":")
+            rounds.pop(builder.name)
+
     rounds: dict[str, list[Round]] = {builder.name: [] for builder in chosen}
+    for builder in chosen:  # what is read from the disk for the first time is nobody's fault
+        attempt(builder, "loading", load)
     for number in range(options.repeats):
         for builder in chosen:
-            tell(f"round {number + 1} of {options.repeats}: {builder.name}")
-            rounds[builder.name].append(bench.round(builder))
+            attempt(builder, f"round {number + 1} of {options.repeats}", measure)
     saves = {}
     for builder in BUILDERS[1:3]:
         tell(f"saving under mkdocs serve: {builder.name}")
         saves[builder.name] = bench.saves(builder, options.repeats)
 
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, medians of {options.repeats}\n")
-    print("\n".join(table(rounds)))
+    print("\n".join(table(rounds, failed)))
     for name, seconds in saves.items():
         print(f"\nSave to page under mkdocs serve, {name}: {', '.join(f'{s:.2f}' for s in seconds)} s")
     print("\n".join(verdicts(rounds, saves)))

@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What the tests of these files share takes seconds to make, so that one worker makes it for all of them.
 # The explorer's are many, so that they come early: one worker deploys the site for all while the other is at its own.
 MADE_ONCE = {
-    *("test_observe", "test_runner", "test_safety", "test_zensical"),
+    *("test_cluster", "test_observe", "test_runner", "test_safety", "test_zensical"),
     *("test_explore", "test_offline", "test_second_project", "test_your_own", "test_beside"),
 }
 

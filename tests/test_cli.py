@@ -129,7 +129,8 @@ class TestNumbers:
         assert printed == json.loads((project.site / "numbers.json").read_text())
 
     def test_slowest_first(self, call, project):
-        slow = SEEDED.replace("    return", "    import time; time.sleep(0.05)\n    return")
+        works = "import time; end = time.process_time() + 0.05\n    while time.process_time() < end:\n        pass\n"
+        slow = SEEDED.replace("    return", f"    {works}    return")
         project.script("slow", measure=slow)
         lines = call("numbers", "--slowest")[1].splitlines()
         assert [line.split()[-1] for line in lines[:2]] == ["slow", "halving"]

@@ -33,6 +33,7 @@ FIGURES_MAY = {
 AT_THE_TOP = {
     "mkdocs": {"pages.mkdocs"},
     "pytest": {"pages.pytest"},
+    "distributed": {"engine.cluster"},
     "torch": {
         *("gradients", "theory", "experiments", "explorer.grid", "explorer.model"),
         *(f"probe.{module}" for module in ("graph", "layers", "listen", "norms", "record", "watch")),

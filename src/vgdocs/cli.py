@@ -1,11 +1,14 @@
 """The command line: vgdocs diagnose watches a script of yours; the site's are
-init | new | run | show | numbers | diff | check | assets | explore."""
+init | new | run | seeds | show | numbers | diff | check | assets | explore."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,12 @@ LACKS = ""  # what the site's commands need and isn't installed; `diagnose` need
 TOLD: tuple[type[Exception], ...] = ()  # errors whose message is enough
 try:
     from vgdocs.engine import drift
+    from vgdocs.engine import seeds as certainty
     from vgdocs.engine.figure import SettingError, find
-    from vgdocs.engine.library import CitationError, Library
+    from vgdocs.engine.library import CitationError, Entry, Library
     from vgdocs.engine.numbers import count, fill
     from vgdocs.engine.progress import bar
+    from vgdocs.engine.record import make_keys
     from vgdocs.engine.runner import share
     from vgdocs.pages import settings, site_assets
     from vgdocs.pages.citations import Scanner
@@ -44,6 +49,26 @@ def _read_shard(context: click.Context, parameter: click.Parameter, value: str |
     if not 1 <= index <= shares:
         raise click.BadParameter("the second share of four is 2/4")
     return index, shares
+
+
+def _read_seeds(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[int]:
+    seeds: list[int] = []
+    for value in values:
+        match = re.fullmatch(r"(-?\d+)(?:\.\.(-?\d+))?", value)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise click.BadParameter(f"{value!r} is neither a seed nor a range of seeds, as 1..100 is")
+        seeds += range(first, last + 1)
+    return list(dict.fromkeys(seeds))
+
+
+seed_option = click.option(
+    "--seed", "seeds", callback=_read_seeds, multiple=True, metavar="N|N..M", help="Measure with these seeds."
+)
+jobs_option = click.option("--jobs", type=click.IntRange(min=1), help="Figures at a time; as many as there are cores.")
+cluster_option = click.option(
+    "--cluster", metavar="ADDRESS|local", help="Measure on the cluster of this Dask scheduler, or on one started here."
+)
 
 
 class Failed(click.ClickException):
@@ -85,29 +110,86 @@ def cli(context: click.Context, root: Path) -> None:
 
 @cli.command()
 @click.argument("names", nargs=-1)
-@click.option("--seed", "seeds", type=int, multiple=True, help="Measure with this seed; may be repeated.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Figures at a time; as many as there are cores.")
+@seed_option
+@jobs_option
+@cluster_option
 @click.option("--shard", callback=_read_shard, metavar="I/N", help="Measure only the I-th of N equal shares.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="On a GPU, the figures that can.")
 @click.pass_obj
 def run(
     library: Library,
     names: tuple[str, ...],
-    seeds: tuple[int, ...],
+    seeds: list[int],
     jobs: int | None,
+    cluster: str | None,
     shard: tuple[int, int] | None,
     device: str,
 ) -> None:
     """Measure the figures named, or all, and run their claims."""
     chosen = _choose(library, names, shard, device)
     failures = []
-    for seed in seeds or (None,):
-        _refresh(library, chosen, seed=seed, jobs=jobs, device=device)
+    sampled = _sample(library, chosen, seeds or [None], jobs, cluster, device=device)
+    for seed, library.entries in sampled.items():
         heading = "" if seed is None else f"with seed {seed}: "
         failures += [f"{heading}{paragraph}" for paragraph in report(library)]
         click.echo(f"{heading}{_total(library)}")
     if failures:
         raise Failed("\n\n".join(failures))
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@seed_option
+@jobs_option
+@cluster_option
+@click.option("--record", is_flag=True, help=f"Write the result to {certainty.RECORDED}, which a page shows.")
+@click.pass_context
+def seeds(
+    context: click.Context,
+    names: tuple[str, ...],
+    seeds: list[int],
+    jobs: int | None,
+    cluster: str | None,
+    record: bool,
+) -> None:
+    """Say how sure claims are: on how many seeds each holds, and by which margin.
+
+    Without --seed, of the seeds that were measured already; the claims that will fail next, if any does, come first.
+    """
+    library: Library = context.obj
+    chosen = _choose(library, names, None, "cpu")
+    sampled = _sample(library, chosen, seeds, jobs, cluster) if seeds else {}
+    failures = [
+        f"with seed {seed}: {entry.error}"
+        for seed, entries in sampled.items()
+        for entry in entries.values()
+        if entry.error
+    ]
+    figures, _ = find(library.folder)
+    found, records = [], []
+    for name in (name for name in chosen if name in figures):
+        tried = seeds or sorted(library.store.seeds(name))
+        made = [library.store.find(name, make_keys(figures[name], seed)) for seed in tried]
+        if len(there := [record for record in made if record]) > 1:
+            found += certainty.sureness(figures[name], there)
+            records += [replace(record, measured={}, plot={}) for record in there]
+    if not found:
+        raise Failed("\n\n".join(failures) or "No figure was measured with two seeds: name some, as in --seed 1..10")
+    for one in certainty.thinnest(found)[: certainty.THINNEST]:
+        margin = "     " if one.margin is None else f"{one.margin:5.2f}"
+        fails = f"  fails with {', '.join(map(str, one.failed))}" if one.failed else ""
+        click.echo(f"{one.held:>7}  {margin}  {one.figure}.{one.claim.removeprefix('claim_')}{fails}")
+    failed = sum(bool(one.failed) for one in found)
+    figures_asked = count(len({one.figure for one in found}), "figure")
+    click.echo(f"{count(len(found), 'claim')} of {figures_asked}, {failed} of them failed on a seed")
+    if record:
+        path = library.root / certainty.RECORDED
+        path.write_text(json.dumps(certainty.content(found, figures, records)) + "\n", encoding="utf-8")
+        click.echo(f"{certainty.RECORDED} is written")
+    if failures:
+        raise Failed("\n\n".join(failures))
+    if failed:
+        context.exit(1)
 
 
 @cli.command()
@@ -187,7 +269,7 @@ def numbers(library: Library, names: tuple[str, ...], as_json: bool, slowest: bo
     if accept:
         if failures:
             raise Failed("\n\n".join([*failures, "Nothing is accepted while figures or claims fail."]))
-        old, new = _accepted(library), library.summary()
+        old, new = library.accepted(), library.summary()
         changes = [change for change in drift.compare(old, new) if not names or change.figure in names]
         path = library.root / drift.ACCEPTED
         path.parent.mkdir(exist_ok=True)
@@ -264,8 +346,7 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
             raise Failed(f"{', '.join(unable) or 'Nothing here'} can't run on {device}: its measure() takes no device")
         chosen = able
     if shard:
-        known = _accepted(library)["figures"]
-        shared = share(chosen, *shard, {name: figure.get("seconds", 1.0) for name, figure in known.items()})
+        shared = share(chosen, *shard, library.accepted_seconds())
         if not shared:
             most = f"{count(len(chosen), 'figure')} can be split into {count(len(chosen), 'share')} at most"
             raise Failed(f"The share {shard[0]}/{shard[1]} is empty: {most}")
@@ -278,9 +359,29 @@ def _refresh(library: Library, names: Iterable[str] | None, **options: Any) -> N
         library.refresh(names, progress=progress, **options)
 
 
-def _accepted(library: Library) -> drift.Content:
-    path = library.root / drift.ACCEPTED
-    return drift.load(str(path), library.root) if path.exists() else {"figures": {}}
+def _sample(
+    library: Library,
+    names: list[str] | None,
+    seeds: Sequence[int | None],
+    jobs: int | None,
+    cluster: str | None,
+    **options: Any,
+) -> dict[int | None, dict[str, Entry]]:
+    """The figures with each of the seeds, measured on this machine or on a cluster."""
+    with contextlib.ExitStack() as stack:
+        executor = None
+        if cluster:
+            try:
+                from vgdocs.engine.cluster import connect
+            except ModuleNotFoundError as error:
+                install = "pip install '.[cluster]' -c constraints.txt"
+                raise Failed(f"--cluster needs {error.name}. In a checkout of the project run: {install}") from None
+            figures, _ = find(library.folder)
+            scripts = [figure.text for name, figure in figures.items() if names is None or name in names]
+            tell = partial(click.echo, err=True)
+            executor = stack.enter_context(connect(cluster, library.folder, scripts, jobs, tell))
+        progress = stack.enter_context(bar())
+        return library.sample(names, seeds, jobs=jobs, executor=executor, progress=progress, **options)
 
 
 def _total(library: Library) -> str:

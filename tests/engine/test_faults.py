@@ -26,7 +26,7 @@ from vgdocs.engine import record as records
 from vgdocs.engine import store as stores
 from vgdocs.engine.figure import FigureError, read
 from vgdocs.engine.record import Record, make_keys
-from vgdocs.engine.runner import run
+from vgdocs.engine.runner import Task, run
 from vgdocs.engine.store import Store, StoreError
 
 resource = pytest.importorskip("resource", reason="limits on a file's size are POSIX's")
@@ -158,7 +158,7 @@ class TestKilled:
 
             killer = threading.Thread(target=strike, args=(chance.uniform(0, 0.3),))
             killer.start()
-            made = run(figures, Store(three.root / ".vgdocs"))
+            made = dict(zip(NAMES, run(map(Task, figures), Store(three.root / ".vgdocs")), strict=True))
             killer.join()
             if isinstance(made["halving"], FigureError):
                 died += 1
@@ -303,8 +303,8 @@ class TestDisk:
 
         with monkeypatch.context() as patch:
             patch.setattr(stores.tempfile if step == "mkstemp" else stores.os, step, full)
-            made = run([read(three.figures / f"{name}.py") for name in NAMES], Store(three.root / ".vgdocs"))
-        assert all("was measured, but the record of" in str(made[name]) for name in NAMES)
+            made = run([Task(read(three.figures / f"{name}.py")) for name in NAMES], Store(three.root / ".vgdocs"))
+        assert all("was measured, but the record of" in str(outcome) for outcome in made)
         assert files(three, "*") == []
         check(three)
 
@@ -374,7 +374,7 @@ class TestScriptsAndClocks:
 def whole_records(project) -> tuple[Record, Record]:
     """Two records that a store keeps under one name: the usual one, and one a thousand times as long."""
     figure = read(project.figures / "halving.py")
-    old = run([figure], Store(project.root / ".vgdocs"))["halving"]
+    (old,) = run([Task(figure)], Store(project.root / ".vgdocs"))
     assert isinstance(old, Record)
     fields = {name: value for name, value in vars(old).items() if name != "numbers"}
     return old, Record(**fields | {"measured": old.measured | {"left": [0.5] * 20_000}})

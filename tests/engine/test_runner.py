@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vgdocs.engine import runner
 from vgdocs.engine import store as stores
 from vgdocs.engine.figure import FigureError, SettingError, read
+from vgdocs.engine.process import start_method
 from vgdocs.engine.record import Record, make_keys
-from vgdocs.engine.runner import run
+from vgdocs.engine.runner import Task, run
 from vgdocs.engine.store import Store
 
 
@@ -154,8 +154,8 @@ def test_what_was_printed_is_shown(outcomes):
 
 def test_a_figure_that_hangs_is_stopped(project):
     project.script("hangs", **measuring("import time; time.sleep(600)"))
-    made = run([read(project.figures / "hangs.py")], Store(project.root / "store"), time_limit=5.0)
-    assert str(made["hangs"]) == "figures/hangs.py: hangs: stopped after 5 s"
+    (error,) = run([Task(read(project.figures / "hangs.py"))], Store(project.root / "store"), time_limit=5.0)
+    assert str(error) == "figures/hangs.py: hangs: stopped after 5 s"
 
 
 def test_the_time_limit_comes_from_the_environment(project, monkeypatch):
@@ -412,8 +412,8 @@ class TestTwoAtOnce:
     def test_runs_that_start_figures_at_once_leave_their_process_as_it_was(self, project, monkeypatch):
         """Starting one hides the main module and sets variables for a moment; two moments must not overlap."""
         project.script("doubling")
-        figures = [read(project.figures / f"{name}.py") for name in ("doubling", "halving")]
-        kind = runner._context().Process
+        figures = [Task(read(project.figures / f"{name}.py")) for name in ("doubling", "halving")]
+        kind = start_method().Process
         start = kind.start
         monkeypatch.setattr(kind, "start", lambda process: (time.sleep(0.2), start(process)))
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -473,7 +473,7 @@ class TestStoreThatCannotBeWritten:
 def test_progress_is_told_once_a_figure(project):
     project.script("broken", **measuring("raise ValueError"))
     told = []
-    figures = [read(project.figures / f"{name}.py") for name in ("broken", "halving")]
+    figures = [Task(read(project.figures / f"{name}.py")) for name in ("broken", "halving")]
     store = Store(project.root / "store")
     run(figures, store, jobs=1, progress=lambda *args: told.append(args))
     assert [(name, type(outcome), done, total) for name, outcome, done, total in told] == [
@@ -515,8 +515,8 @@ def test_what_is_slow_to_load_is_loaded_where_a_script_calls_for_it(project, ser
 def test_warming_up_loads_everything_before_a_figure_is_there(project, server):
     body = f'import sys; return {{"loaded": int("torch._dynamo" in sys.modules)}} | {LAST}'
     project.script(**measuring(body))
-    code = "from pathlib import Path; from vgdocs.engine import runner; from vgdocs.engine.library import Library; "
-    code += "runner.warm_up(); Library(Path()).refresh()"
+    code = "from pathlib import Path; from vgdocs.engine import process; from vgdocs.engine.library import Library; "
+    code += "process.warm_up(); Library(Path()).refresh()"
     subprocess.run([sys.executable, "-c", code], cwd=project.root, check=True)
     assert project.library(run=False).entries["halving"].numbers["loaded"] == 1
 

@@ -89,6 +89,17 @@ def judge(module: ModuleType, measured: dict[str, Any]) -> list[Verdict]:
     return verdicts
 
 
+def holds(module: ModuleType, name: str, measured: dict[str, Any]) -> bool:
+    """Whether one claim of a loaded script holds on what might have been measured, which may be changed by it."""
+    asked: Asked = vars(module)[ASKED]
+    asked.clear()
+    try:
+        vars(module)[name](Measured(measured))
+    except Exception:
+        return False
+    return asked.failed is None
+
+
 def line_of(error: BaseException, path: str) -> int:
     """The last line of a script that an exception passed through, 0 if none."""
     lines = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]

@@ -11,6 +11,7 @@ import ast
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,11 @@ class Figure:
     @property
     def name(self) -> str:
         return self.path.stem
+
+    @cached_property
+    def measuring(self) -> str:
+        """The script's code but for what can't change what is measured: prose, drawing, claims, tolerances."""
+        return ast.unparse(ast.Module([node for node in self.tree.body if not _says_or_draws(node)], []))
 
     def source(self, function: str) -> str:
         """The text of one of the script's functions, decorators and all.
@@ -164,6 +170,14 @@ def assigned(node: ast.stmt) -> list[str]:
         return []
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return [target.id if isinstance(target, ast.Name) else "" for target in targets]
+
+
+def _says_or_draws(node: ast.stmt) -> bool:
+    if isinstance(node, ast.FunctionDef):
+        return node.name == "draw" or node.name.startswith("claim_")
+    if names := assigned(node):
+        return set(names) <= {"TOLERANCE", "WIDER"}
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:

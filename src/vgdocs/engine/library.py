@@ -7,16 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vgdocs.engine import observe
+from vgdocs.engine import drift, observe
 from vgdocs.engine.figure import Claim, Figure, FigureError, SettingError, find, suggest
 from vgdocs.engine.numbers import Formatted, Number, fill, format_number
 from vgdocs.engine.record import Keys, Record, Verdict, make_keys
 from vgdocs.engine.store import Store
-
-if TYPE_CHECKING:
-    from vgdocs.engine.runner import Progress
 
 
 class CitationError(Exception):
@@ -64,7 +61,7 @@ class Library:
     figures: str = "figures"  # the folder of the scripts, relative to the root
     time_limit: float | None = None  # seconds that a figure may take; the runner's own if none is given
     entries: dict[str, Entry] = field(default_factory=dict)
-    failures: dict[str, tuple[str, FigureError]] = field(default_factory=dict, repr=False)  # the latest, with its key
+    failures: dict[str, FigureError] = field(default_factory=dict, repr=False)  # by the script's key
 
     @property
     def folder(self) -> Path:
@@ -79,20 +76,25 @@ class Library:
         """The plots of the figures that have been measured, by name."""
         return {name: entry.record.plot for name, entry in self.entries.items() if entry.record}
 
-    def refresh(
-        self,
-        names: Iterable[str] | None = None,
-        *,
-        seed: int | None = None,
-        device: str = "cpu",
-        jobs: int | None = None,
-        progress: Progress | None = None,
-        run: bool = True,
-    ) -> None:
-        """Read the scripts anew and bring their records up to date; with `run` false, only look what is there.
+    def refresh(self, names: Iterable[str] | None = None, *, seed: int | None = None, **options: Any) -> None:
+        """Read the scripts anew and bring their records up to date, as `sample` does for one seed."""
+        entries = self.sample(names, [seed], **options)[seed]
+        self.entries = entries if names is None else {**self.entries, **entries}
 
-        A script that failed is run again only when something it depends on has changed.
-        Raises CitationError for a name that no script has, SettingError for a variable that makes no sense.
+    def sample(
+        self,
+        names: Iterable[str] | None,
+        seeds: Iterable[int | None],
+        *,
+        device: str = "cpu",
+        run: bool = True,
+        **options: Any,
+    ) -> dict[int | None, dict[str, Entry]]:
+        """The figures measured with each of the seeds, None for each script's own.
+
+        With `run` false it is only looked what is there. The `options` are the runner's. A script that failed is run
+        again only when something it depends on has changed. Raises CitationError for a name that no script has,
+        SettingError for a variable that makes no sense.
         """
         figures, errors = find(self.folder)
         if names is not None:
@@ -102,27 +104,40 @@ class Library:
                     raise CitationError(f"there is no figure {name!r}{suggest(name, [*figures, *errors])}")
             figures = {name: figure for name, figure in figures.items() if name in names}
             errors = {name: error for name, error in errors.items() if name in names}
-        keys = {name: make_keys(figure, seed, device) for name, figure in figures.items()}
-        outcomes = errors | {name: self._known(figure, keys[name]) for name, figure in figures.items()}
-        stale = [figures[name] for name, outcome in outcomes.items() if outcome is None]
+        known: dict[tuple[int | None, str], Record | FigureError | None] = {
+            (seed, name): self._known(figure, make_keys(figure, seed, device))
+            for seed in seeds
+            for name, figure in figures.items()
+        }
+        stale = [key for key, outcome in known.items() if outcome is None]
         if run and stale:
             from vgdocs.engine import runner  # it loads what only a build that measures needs
 
-            made = runner.run(
-                stale,
-                self.store,
-                seed=seed,
-                device=device,
-                jobs=jobs,
-                time_limit=self.time_limit,
-                progress=progress,
-            )
-            outcomes |= made
-            for name, outcome in made.items():
-                if isinstance(outcome, FigureError):
-                    self.failures[name] = keys[name].script, outcome
-        entries = {name: _entry(name, figures.get(name), outcomes[name]) for name in sorted(outcomes)}
-        self.entries = entries if names is None else {**self.entries, **entries}
+            tasks = [runner.Task(figures[name], seed, device) for seed, name in stale]
+            options = {"time_limit": self.time_limit, "seconds": self.accepted_seconds(), **options}
+            made = runner.run(tasks, self.store, **options)
+            known |= dict(zip(stale, made, strict=True))
+            failed = {task.keys.script: error for task, error in zip(tasks, made, strict=True)}
+            self.failures |= {key: error for key, error in failed.items() if isinstance(error, FigureError)}
+        outcomes: dict[int | None, dict[str, Record | FigureError | None]] = {seed: dict(errors) for seed in seeds}
+        for (seed, name), outcome in known.items():
+            outcomes[seed][name] = outcome
+        return {
+            seed: {name: _entry(name, figures.get(name), made[name]) for name in sorted(made)}
+            for seed, made in outcomes.items()
+        }
+
+    def accepted(self) -> drift.Content:
+        """The numbers as they were last accepted."""
+        path = self.root / drift.ACCEPTED
+        return drift.load(str(path), self.root) if path.exists() else {"figures": {}}
+
+    def accepted_seconds(self) -> dict[str, float]:
+        """The processor seconds that each figure took when its numbers were last accepted."""
+        try:
+            return {name: figure.get("seconds", 1.0) for name, figure in self.accepted()["figures"].items()}
+        except drift.DriftError:  # told where numbers are compared: here only an order depends on it
+            return {}
 
     def inputs(self) -> list[Path]:
         """The files and folders that the figures were seen to read, for a server to watch."""
@@ -178,8 +193,8 @@ class Library:
             # its claims may have changed since they were judged
             missing = FigureError(figure.path, "has no record, and VGDOCS_RUN=never forbids to make one")
             return replace(made, verdicts=()) if made else missing
-        script, error = self.failures.get(figure.name, ("", None))
-        return error if error and script == keys.script and observe.hold(error.inputs, self.root) else None
+        error = self.failures.get(keys.script)
+        return error if error and observe.hold(error.inputs, self.root) else None
 
 
 def _entry(name: str, figure: Figure | None, outcome: Record | FigureError | None) -> Entry:

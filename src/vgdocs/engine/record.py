@@ -22,7 +22,7 @@ from datetime import datetime
 from functools import cache, cached_property
 from typing import Any
 
-from vgdocs.engine.figure import Figure, assigned
+from vgdocs.engine.figure import Figure
 from vgdocs.engine.numbers import Number
 
 FORMAT = 2  # counted up when what a record holds changes meaning
@@ -218,9 +218,8 @@ def check_plot(plot: Mapping[str, Any]) -> None:
 
 def make_keys(figure: Figure, seed: int | None = None, device: str = "cpu") -> Keys:
     """The keys of a figure as it stands on disk now, with its own seed unless another is given."""
-    measuring = ast.unparse(ast.Module([node for node in figure.tree.body if not _says_or_draws(node)], []))
     seed = figure.seed if seed is None else seed
-    measure = _digest(str(FORMAT), figure.name, str(seed), device, measuring)
+    measure = _digest(str(FORMAT), figure.name, str(seed), device, figure.measuring)
     return Keys(measure, _digest(measure, figure.text))
 
 
@@ -253,15 +252,6 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _says_or_draws(node: ast.stmt) -> bool:
-    """Whether a statement of the script can't change what is measured: prose, drawing, claims, tolerances."""
-    if isinstance(node, ast.FunctionDef):
-        return node.name == "draw" or node.name.startswith("claim_")
-    if names := assigned(node):
-        return set(names) <= {"TOLERANCE", "WIDER"}
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _digest(*parts: str) -> str:

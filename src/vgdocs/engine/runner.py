@@ -1,183 +1,259 @@
-"""Makes records: each figure in a process of its own, as many at a time as there are cores.
+"""Makes records: each figure in a process of its own, as many at a time as there are cores, or on another executor.
 
-The processes are forked from a server that has torch and plotly loaded, but never vgdocs, so that an edited
-module counts at once; where there is no such server, each is started anew. A process is watched by its sentinel: one
-that dies without a word is reported, not awaited. What a figure starts ends with it, and it ends with this process.
+Here figures are looked up, handed out and collected. Who runs them is one of `concurrent.futures`' executors: this
+machine's threads, each of which attends one figure's process, or those of a cluster (`cluster`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import multiprocessing
 import os
-import re
-import signal
-import subprocess
-import sys
-import threading
 import time
-import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from threading import Event
 from typing import Any
 
 from filelock import BaseFileLock, Timeout
 
-from vgdocs.engine import observe, worker
+from vgdocs.engine import observe
 from vgdocs.engine.figure import Figure, FigureError, SettingError
+from vgdocs.engine.process import attend, preload, start_method
 from vgdocs.engine.record import Keys, Record, Verdict, make_keys
 from vgdocs.engine.store import Store, StoreError
+from vgdocs.engine.worker import Job
 
 TIME_LIMIT = 600.0  # seconds a figure may take before it counts as hanging; VGDOCS_TIME_LIMIT overrides
-# what takes seconds to load is loaded once, not in each figure, if one of the scripts has a word that calls for it
-PRELOAD = {
-    "torch": "torch|vgdocs",
-    "torch._dynamo": "optim|experiments",  # torch's optimisers load it
-    "sklearn.datasets": "sklearn|experiments",
-    "sklearn.model_selection": "sklearn|experiments",
-    "plotly.basedatatypes": "plotly",  # what graph_objects, which is lazy, loads with the first figure
-}
 POLL = 0.2  # seconds between looks at a figure that another build is measuring
 TRIES = 3  # at a figure of which something that it reads changes while it is measured
-STARTING = threading.Lock()  # held while a process starts
 
-Progress = Callable[[str, "Record | FigureError", int, int], None]
+Outcome = Record | FigureError
+Progress = Callable[[str, Outcome, int, int], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A figure to measure with a seed, its own if none is given."""
+
+    figure: Figure
+    seed: int | None = None
+    device: str = "cpu"
+
+    @property
+    def keys(self) -> Keys:
+        return make_keys(self.figure, self.seed, self.device)
 
 
 @dataclass
-class _Task:
-    """One figure to bring up to date."""
+class _Stale:
+    """A task that has no record yet, by its place among the tasks."""
 
-    figure: Figure
-    seed: int
-    device: str
+    index: int
+    task: Task
     keys: Keys
     known: Record | None = None  # an older measurement that stands; it only needs drawing and judging
+    lock: BaseFileLock | None = None  # held while it is measured here
     waited_since: float | None = None  # while another build measures it
     tries: int = 0
 
+    @property
+    def seed(self) -> int:
+        return self.task.figure.seed if self.task.seed is None else self.task.seed
 
-@dataclass
-class _Running:
-    task: _Task
-    process: BaseProcess
-    connection: Connection
-    lock: BaseFileLock
-    deadline: float
+    def error(self, message: str) -> FigureError:
+        return FigureError(self.task.figure.path, message)
+
+
+class _Here(ThreadPoolExecutor):
+    """This machine: a thread for each figure that runs at a time. They stop at once when the block is left."""
+
+    def __init__(self, jobs: int) -> None:
+        super().__init__(jobs)
+        self.over = Event()
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:  # type: ignore[override]
+        return super().submit(function, *arguments, self.over.is_set)
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        self.shutdown(cancel_futures=True)
+
+
+def longest_first(names: Iterable[str], seconds: Mapping[str, float]) -> list[tuple[float, str]]:
+    """Names with the seconds that they take; one of which that isn't known counts as an average one."""
+    average = sum(seconds.values()) / len(seconds) if seconds else 1.0
+    return sorted(((seconds.get(name, average), name) for name in names), key=lambda timed: (-timed[0], timed[1]))
 
 
 def share(names: Iterable[str], index: int, count: int, seconds: Mapping[str, float]) -> list[str]:
     """The share of machine `index` of `count` (from 1): the same on whichever it is made, and about equally long.
 
-    The figure that takes longest goes first, always to the machine with the least to do; one whose `seconds` aren't
-    known counts as an average one.
+    The figure that takes longest goes first, always to the machine with the least to do.
     """
-    average = sum(seconds.values()) / len(seconds) if seconds else 1.0
     shares: list[list[str]] = [[] for _ in range(count)]
     loads = [0.0] * count
-    for name in sorted(names, key=lambda name: (-seconds.get(name, average), name)):
+    for taken, name in longest_first(names, seconds):
         least = loads.index(min(loads))
         shares[least].append(name)
-        loads[least] += seconds.get(name, average)
+        loads[least] += taken
     return shares[index - 1]
 
 
 def run(
-    figures: Iterable[Figure],
+    tasks: Iterable[Task],
     store: Store,
     *,
-    seed: int | None = None,
-    device: str = "cpu",
     jobs: int | None = None,
+    executor: Executor | None = None,
     time_limit: float | None = None,
+    seconds: Mapping[str, float] | None = None,
     progress: Progress | None = None,
-) -> dict[str, Record | FigureError]:
-    """Bring the records of all figures up to date; every figure is tried, whatever happens to the others.
+) -> list[Outcome]:
+    """Bring the record of each task up to date; every one is tried, whatever happens to the others.
 
-    `seed` replaces each script's own. `progress(name, outcome, done, total)` is called as each stale figure
-    finishes. A claim that fails is no error here: it stands in the record's verdicts. Raises SettingError if
-    VGDOCS_JOBS, VGDOCS_TIME_LIMIT or VGDOCS_START is none.
+    Without an `executor` they run on this machine, `jobs` at a time, and no two builds measure the same; an executor
+    is given all at once. Those of which `seconds` says that they take longest begin. `progress(name, outcome, done,
+    total)` is called as each stale one finishes. A claim that fails is no error here: it stands in the record's
+    verdicts. Raises SettingError if VGDOCS_JOBS, VGDOCS_TIME_LIMIT or VGDOCS_START is none.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = _positive("VGDOCS_TIME_LIMIT", time_limit or TIME_LIMIT, float, "seconds")
     jobs = jobs or _positive("VGDOCS_JOBS", cores, int, "a whole number of figures at a time")
-    context = _context()
-    outcomes: dict[str, Record | FigureError] = {}
-    waiting: deque[_Task] = deque()
-    for figure in sorted(figures, key=lambda figure: "rates" not in figure.sweep):  # no core waits for a sweep at last
-        keys = make_keys(figure, seed, device)
-        known = store.find(figure.name, keys)
+    start_method()
+    tasks = list(tasks)
+    outcomes: dict[int, Outcome] = {}
+    stale: dict[str, list[_Stale]] = {}
+    for index, task in enumerate(tasks):
+        keys = task.keys
+        known = store.find(task.figure.name, keys)
         if known and known.keys == keys:
-            outcomes[figure.name] = known
+            outcomes[index] = known
         else:
-            waiting.append(_Task(figure, figure.seed if seed is None else seed, device, keys))
-
-    text = "\n".join(task.figure.text for task in waiting)
-    context.set_forkserver_preload([module for module, words in PRELOAD.items() if re.search(words, text)])
+            stale.setdefault(task.figure.name, []).append(_Stale(index, task, keys))
+    waiting = deque(one for _, name in longest_first(stale, seconds or {}) for one in stale[name])
+    preloaded = preload(one.task.figure.text for one in waiting)
     fresh, total = len(outcomes), len(waiting)
-    running: list[_Running] = []
+    several = len({task.seed for task in tasks}) > 1
+    running: dict[Future[dict[str, Any]], _Stale] = {}
 
-    def finish(task: _Task, outcome: Record | FigureError) -> None:
-        outcomes[task.figure.name] = outcome
+    def finish(one: _Stale, outcome: Outcome) -> None:
+        outcomes[one.index] = outcome
         if progress:
-            progress(task.figure.name, outcome, len(outcomes) - fresh, total)
+            name = one.task.figure.name
+            progress(f"{name}, seed {one.seed}" if several else name, outcome, len(outcomes) - fresh, total)
 
-    try:
+    with ExitStack() as stack:
+        stack.callback(_abandon, running)
+        here = executor is None
+        pool = executor or stack.enter_context(_Here(jobs))
         while waiting or running:
             for _ in range(len(waiting)):
-                if len(running) >= jobs:
+                if here and len(running) >= jobs:
                     break
-                task = waiting.popleft()
-                begun = _begin(context, store, task, limit)
+                one = waiting.popleft()
+                begun = _begin(store, one, limit, locked=here)
                 if begun is None:
-                    waiting.append(task)
-                elif isinstance(begun, _Running):
-                    running.append(begun)
+                    waiting.append(one)
+                elif isinstance(begun, Job):
+                    running[pool.submit(attend, begun, limit, preloaded)] = one
                 else:
-                    finish(task, begun)
-            ready = wait([r.connection for r in running] + [r.process.sentinel for r in running], POLL)
-            for job in list(running):
-                if job.connection in ready or job.process.sentinel in ready or time.monotonic() > job.deadline:
-                    running.remove(job)
-                    outcome = _collect(job, store, limit)
-                    if outcome is None:
-                        waiting.append(job.task)
-                    else:
-                        finish(job.task, outcome)
-    finally:
-        for job in running:
-            _end(job)
-    return outcomes
+                    finish(one, begun)
+            if waiting and not running:
+                time.sleep(POLL)
+            for future in wait(running, POLL, FIRST_COMPLETED).done:
+                one = running.pop(future)
+                outcome = _collect(one, future, store)
+                if one.lock:
+                    one.lock.release()
+                if outcome is None:
+                    waiting.append(one)
+                else:
+                    finish(one, outcome)
+    return [outcomes[index] for index in range(len(tasks))]
 
 
-def warm_up() -> None:
-    """Load what takes seconds, in the background, before there is a figure to measure; `mkdocs serve` has the time."""
-    context = _context()
-    if context.get_start_method() == "forkserver":
-        from multiprocessing import forkserver
-
-        context.set_forkserver_preload(list(PRELOAD))
-        with _dressed_up():
-            forkserver.ensure_running()
+def _abandon(running: Mapping[Future[Any], _Stale]) -> None:
+    for future, one in running.items():
+        future.cancel()
+        if one.lock:
+            one.lock.release()
 
 
-def _context() -> Any:
-    """The way in which processes start: from a fork server where there is one; VGDOCS_START names another."""
-    there = multiprocessing.get_all_start_methods()
-    methods = [method for method in ("forkserver", "spawn") if method in there]
-    method = os.environ.get("VGDOCS_START") or methods[0]
-    if method not in methods:
-        raise SettingError(f"VGDOCS_START is {method!r}: on this system figures start by {' or '.join(methods)}")
-    if "forkserver" not in methods:
-        multiprocessing.set_start_method(method, force=True)  # a child takes its caller's default for its own
-    return multiprocessing.get_context(method)
+def _begin(store: Store, one: _Stale, limit: float, locked: bool) -> Job | Outcome | None:
+    """What is to be run, or the outcome if nothing is; None while another build measures it."""
+    figure = one.task.figure
+    if locked:
+        try:
+            one.lock = store.lock(f"{figure.name}-{one.seed}")
+            one.lock.acquire(timeout=0)
+        except Timeout:
+            one.lock = None
+            one.waited_since = one.waited_since or time.monotonic()
+            if time.monotonic() > one.waited_since + 2 * limit:
+                return one.error("is being measured by another build, without end")
+            return None
+        except (StoreError, OSError) as error:
+            one.lock = None
+            return one.error(f"can't be measured: the store isn't writable: {error}")
+    # another build may have measured it while this one waited for the lock
+    one.known = store.find(figure.name, one.keys)
+    if one.known and one.known.keys == one.keys:
+        if one.lock:
+            one.lock.release()
+        return one.known
+    return Job(
+        path=str(figure.path),
+        text=figure.text,
+        root=str(store.root),
+        seed=one.seed,
+        device=one.task.device,
+        measured=one.known.measured if one.known else None,
+    )
+
+
+def _collect(one: _Stale, future: Future[dict[str, Any]], store: Store) -> Outcome | None:
+    """The outcome of a figure that was run; None if its sources changed meanwhile, and it is to be run again."""
+    figure, known = one.task.figure, one.known
+    try:
+        outcome = future.result()
+    except SettingError:
+        raise
+    except Exception as failure:  # of the executor: whatever becomes of a figure is told by its outcome
+        return one.error(f"can't be measured: {type(failure).__name__}: {failure}")
+    # what was drawn and judged anew was measured from what it was known to read
+    inputs = (known.inputs if known else {}) | outcome["inputs"]
+    if not observe.hold(inputs, store.root):
+        one.tries += 1
+        if one.tries < TRIES:
+            return None
+        return one.error(f"reads what changes while it is measured: {', '.join(sorted(inputs))}")
+    if error := outcome.get("error"):
+        return FigureError(figure.path, error["message"], error["line"], error["details"], inputs)
+    record = Record(
+        name=figure.name,
+        seed=one.seed,
+        device=one.task.device,
+        keys=one.keys,
+        measured=outcome["measured"],
+        plot=outcome["plot"],
+        verdicts=tuple(Verdict(**verdict) for verdict in outcome["verdicts"]),
+        inputs=dict(sorted(inputs.items())),
+        versions=(known.versions if known else {}) | outcome["versions"],
+        made=known.made if known else datetime.now(UTC).isoformat(timespec="microseconds"),
+        seconds=known.seconds if known else outcome["seconds"],
+    )
+    if not record.is_of_these_versions:
+        made_with = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+        return one.error(f"was measured where other versions are installed than here: {made_with}")
+    try:
+        store.save(record)
+    except StoreError as error:
+        return one.error(f"was measured, but {error}")
+    return record
 
 
 def _positive(name: str, default: Any, kind: type[int] | type[float], what: str) -> Any:
@@ -192,127 +268,3 @@ def _positive(name: str, default: Any, kind: type[int] | type[float], what: str)
     if not 0 < value < math.inf:
         raise SettingError(f"{name} is {text!r}: it takes {what}, above zero")
     return value
-
-
-@cache
-def _alive() -> tuple[Connection, Connection]:
-    """A pipe in which nothing is written, and which ends with this process."""
-    return multiprocessing.Pipe(duplex=False)
-
-
-def _begin(context: Any, store: Store, task: _Task, limit: float) -> _Running | Record | FigureError | None:
-    """A figure's process, or its outcome if there is nothing to start; None while another build measures it."""
-    figure = task.figure
-    try:
-        lock = store.lock(figure.name)
-        lock.acquire(timeout=0)
-    except Timeout:
-        task.waited_since = task.waited_since or time.monotonic()
-        if time.monotonic() > task.waited_since + 2 * limit:
-            return FigureError(figure.path, "is being measured by another build, without end")
-        return None
-    except (StoreError, OSError) as error:
-        return FigureError(figure.path, f"can't be measured: the store isn't writable: {error}")
-    # another build may have measured it while this one waited for the lock
-    task.known = store.find(figure.name, task.keys)
-    if task.known and task.known.keys == task.keys:
-        lock.release()
-        return task.known
-    receiver, sender = context.Pipe(duplex=False)
-    job = worker.Job(
-        path=str(figure.path),
-        text=figure.text,
-        root=str(store.root),
-        seed=task.seed,
-        device=task.device,
-        measured=task.known.measured if task.known else None,
-    )
-    process = context.Process(target=worker.work, args=(job, sender, _alive()[0]), name=figure.name, daemon=True)
-    with _dressed_up():
-        process.start()
-    sender.close()
-    return _Running(task, process, receiver, lock, time.monotonic() + limit)
-
-
-def _collect(job: _Running, store: Store, limit: float) -> Record | FigureError | None:
-    """The outcome of a process that reported, died or ran out of time; None if its sources changed meanwhile."""
-    task, figure, known = job.task, job.task.figure, job.task.known
-    outcome = None
-    try:
-        if job.connection.poll():
-            with contextlib.suppress(EOFError, OSError):  # nothing was sent, or only a part
-                outcome = json.loads(job.connection.recv_bytes())
-        elif time.monotonic() > job.deadline:
-            return FigureError(figure.path, f"hangs: stopped after {limit:g} s")
-        if outcome is None:
-            job.process.join(5)
-            code = job.process.exitcode
-            how = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
-            return FigureError(figure.path, f"died without a word: {how}")
-        # what was drawn and judged anew was measured from what it was known to read
-        inputs = (known.inputs if known else {}) | outcome["inputs"]
-        if not observe.hold(inputs, store.root):
-            task.tries += 1
-            if task.tries < TRIES:
-                return None
-            return FigureError(figure.path, f"reads what changes while it is measured: {', '.join(sorted(inputs))}")
-        if error := outcome.get("error"):
-            return FigureError(figure.path, error["message"], error["line"], error["details"], inputs)
-        record = Record(
-            name=figure.name,
-            seed=task.seed,
-            device=task.device,
-            keys=task.keys,
-            measured=outcome["measured"],
-            plot=outcome["plot"],
-            verdicts=tuple(Verdict(**verdict) for verdict in outcome["verdicts"]),
-            inputs=dict(sorted(inputs.items())),
-            versions=(known.versions if known else {}) | outcome["versions"],
-            made=known.made if known else datetime.now(UTC).isoformat(timespec="microseconds"),
-            seconds=known.seconds if known else outcome["seconds"],
-        )
-        try:
-            store.save(record)
-        except StoreError as error:
-            return FigureError(figure.path, f"was measured, but {error}")
-        return record
-    finally:
-        _end(job)
-
-
-def _end(job: _Running) -> None:
-    """End a figure's process, with all that it started."""
-    pid = job.process.pid
-    if job.process.is_alive() and not hasattr(os, "killpg"):
-        subprocess.run(["taskkill", "/F", "/T", "/PID", str(pid)], capture_output=True, check=False)
-    if hasattr(os, "killpg") and pid:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-    if job.process.is_alive():
-        job.process.kill()
-    job.process.join(5)
-    job.connection.close()
-    job.lock.release()
-
-
-@contextlib.contextmanager
-def _dressed_up() -> Iterator[None]:
-    """The environment in which a process starts; one at a time.
-
-    The caller's main module is hidden, be it mkdocs or pytest: the child would import it, and needs neither. The
-    variables are read when torch is loaded, by the fork server at the first start.
-    """
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    with STARTING:
-        main, before = sys.modules["__main__"], {name: os.environ.get(name) for name in names}
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        os.environ.update(dict.fromkeys(names, "1"))
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value

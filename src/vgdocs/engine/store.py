@@ -46,6 +46,11 @@ class Store:
         ]
         return max(found, key=lambda record: (record.keys == keys, record.made), default=None)
 
+    def seeds(self, name: str) -> set[int]:
+        """The seeds with which a figure was ever measured, as far as records of it are left."""
+        records = map(self._read, self.folder.glob(f"records/{name}/*.json"))
+        return {record.seed for record in records if record}
+
     def save(self, record: Record) -> None:
         """Keep a record; raises StoreError if the disk won't have it."""
         path = self.folder / "records" / record.name / f"{record.place}.json"

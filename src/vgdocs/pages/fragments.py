@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as etree
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -13,6 +13,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from vgdocs.engine import drift
+from vgdocs.engine import seeds as certainty
 from vgdocs.engine.figure import Claim
 from vgdocs.engine.library import CitationError, Entry
 from vgdocs.engine.numbers import count, fill, format_number, in_page
@@ -194,6 +195,44 @@ def times_table(times: dict[str, float]) -> str:
     if rest:
         rows.append([f"the other {rest}", f"{1 - sum(s for _, s in shown) / total:.0%}"])
     return _table(["Figure", "Share of the measuring time"], rows)
+
+
+def seeds_table(recorded: Mapping[str, Any], entries: Mapping[str, Entry]) -> str:
+    """What was recorded of claims on several seeds: when, on how many, and those that are least sure.
+
+    Raises DriftError if it isn't such a record.
+    """
+    figures = {name: entry.figure for name, entry in entries.items() if entry.figure}
+    found, changed = certainty.read(recorded, figures)
+    if not found:
+        return "<p>No claim of this site has been recorded.</p>"
+    most, least = max(one.seeds for one in found), min(one.seeds for one in found)
+    whole = sum(not one.failed for one in found)
+    versions = ", ".join(f"{name} {version}" for name, version in recorded["versions"].items())
+    shown = certainty.thinnest(found)[: certainty.THINNEST]
+    told = f"{whole} of {len(found)} claims hold on every seed that was tried, "
+    told += f"{most} for each figure" if most == least else f"{least} to {most} a figure"
+    told += f"; recorded on {recorded['made']} with {versions}. These {len(shown)} are the least sure."
+    if changed:
+        told += f" {count(len(changed), 'figure')} came or changed since."
+    sentences = {(name, claim.name): claim.sentence for name, figure in figures.items() for claim in figure.claims}
+
+    def rows() -> Iterator[list[str]]:
+        for one in shown:
+            # in plain text: their numbers stand below their figures
+            template = _inline_code(sentences[one.figure, one.claim])
+            text = (
+                fill(template, entries[one.figure].numbers, lambda _, n: n.html) if entries[one.figure].record else ""
+            )
+            yield [f"{text}<br><code>{escape(one.figure)}</code>", one.held, _margin(one.margin)]
+
+    return f"<p>{escape(told)}</p>{_table(['Claim', 'Holds on', 'Margin'], rows())}"
+
+
+def _margin(margin: float | None) -> str:
+    if margin is None:
+        return ""
+    return f"{certainty.FARTHEST:g} or more" if margin >= certainty.FARTHEST else f"{margin:.2f}"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

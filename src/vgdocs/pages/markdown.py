@@ -37,6 +37,7 @@ from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block
 
 from vgdocs.engine import drift, observe
+from vgdocs.engine import seeds as certainty
 from vgdocs.engine.library import CitationError, Entry, Library
 from vgdocs.engine.numbers import fill
 from vgdocs.pages import fragments, math, settings
@@ -134,7 +135,7 @@ class VgdocsExtension(BlocksExtension):
         math.register(md, self.context.report)
 
     def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
-        for block in (_FigureBlock, _NumbersBlock, _TimesBlock, _ChangesBlock):
+        for block in (_FigureBlock, _NumbersBlock, _TimesBlock, _ChangesBlock, _SeedsBlock):
             block_mgr.register(block, {"context": self.context})
 
 
@@ -339,6 +340,28 @@ class _ChangesBlock(_Block):
             etree.SubElement(element, "div").text = self.store(fragments.changes_table(changes))
         if not history:
             element.text = "No version has been released yet."
+        return element
+
+
+class _SeedsBlock(_Block):
+    """`/// seeds`: the claims that are least sure, as `vgdocs seeds --record` found them."""
+
+    NAME = "seeds"
+    ARGUMENT = None
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        element = etree.SubElement(parent, "div", {"class": "vg-seeds"})
+        path = self.context.library.root / certainty.RECORDED
+        if not path.exists():
+            element.text = "Nothing has been recorded yet; vgdocs seeds --record does."
+            return element
+        try:
+            html = fragments.seeds_table(json.loads(path.read_text(encoding="utf-8")), self.context.library.entries)
+        except (OSError, ValueError, drift.DriftError) as error:
+            self.context.report(str(error))
+            self.error_box(element, str(error))
+        else:
+            element.text = self.store(html)
         return element
 
 

@@ -100,10 +100,10 @@ class VgdocsPlugin(BasePlugin[Options]):
         vars(self).pop("context", None)  # mkdocs keeps one plugin for all that a process builds
         self.serving, self._loaded = command == "serve", _code_digest()
         if self.serving and os.environ.get("VGDOCS_RUN") != "never":
-            from vgdocs.engine import runner
+            from vgdocs.engine import process
 
             try:
-                runner.warm_up()
+                process.warm_up()
             except SettingError as error:
                 raise PluginError(str(error)) from None
 
