@@ -15,6 +15,7 @@ interface Window {
     paint: (plot: Plot, width: number, theme?: Theme) => Plot
     show: (element: HTMLElement, plot: Plot) => Promise<void>
     explore?: (element: Element) => void
+    train?: (element: Element) => void
   }
   document$?: { subscribe: (mount: () => void) => void }
 }
