@@ -96,31 +96,28 @@
   }
 
   // ---- Drawing -----------------------------------------------------------------------------------------------------
-  /** @typedef {{ token: (name: string) => string, heat: (log: number) => number[], font: string }} Look */
-  const REACH = 12; // decades up to which a colour still deepens
+  /** @typedef {{ token: (name: string) => string, rgb: (color: string) => number[], heat: (log: number) => number[], font: string }} Look */
 
-  /** The tokens of vg.css that hold in an element, and the colours of the strip. @param {Element} scope @returns {Look} */
+  /** The tokens of vg.css that hold in an element, and the strip's colour of each number of decades. @param {Element} scope @returns {Look} */
   function look(scope) {
     const css = getComputedStyle(scope), token = (/** @type {string} */ name) => css.getPropertyValue(`--vg-${name}`).trim();
-    const canvas = Object.assign(document.createElement("canvas"), { width: 2 * REACH * 10 + 1, height: 1 });
-    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
-    for (let i = 0; i < canvas.width; i++) {
-      const log = (i - REACH * 10) / 10, size = Math.abs(log), way = log < 0 ? "vanishing" : "exploding";
-      const deep = Math.max(0, (size - 3) / (REACH - 3)), near = 100 * Math.max(0, Math.min(1, (size - 0.5) / 2.5));
-      const end = `color-mix(in oklab, ${token(`${way}-3`)} ${60 * deep}%, ${token(way)})`;
-      pen.fillStyle = `color-mix(in oklab, ${end} ${near}%, ${token("healthy")})`;
-      pen.fillRect(i, 0, 1, 1);
-    }
-    const { data } = pen.getImageData(0, 0, canvas.width, 1), ink = canvas.width;
-    pen.fillStyle = token("ink");
-    pen.fillRect(0, 0, 1, 1);
-    const nan = [...pen.getImageData(0, 0, 1, 1).data];
-    const heat = (/** @type {number} */ log) => {
-      if (Number.isNaN(log)) return nan;
-      const at = 4 * Math.max(0, Math.min(ink - 1, Math.round((log + REACH) * 10)));
-      return [data[at], data[at + 1], data[at + 2], 255];
+    const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d", { willReadFrequently: true }));
+    const rgb = (/** @type {string} */ color) => {
+      pen.fillStyle = color;
+      pen.fillRect(0, 0, 1, 1);
+      return [...pen.getImageData(0, 0, 1, 1).data];
     };
-    return { token, heat, font: token("sans") };
+    /** @type {Record<string, number[]>} */
+    const known = {};
+    const heat = (/** @type {number} */ log) => (known[log.toFixed(1)] ??= rgb(colour(Number(log.toFixed(1)))));
+    const mix = (/** @type {string} */ a, /** @type {number} */ share, /** @type {string} */ b) =>
+      `color-mix(in oklab, ${a} ${100 * Math.max(0, Math.min(1, share))}%, ${b})`;
+    const colour = (/** @type {number} */ log) => {
+      if (Number.isNaN(log)) return token("ink");
+      const way = log < 0 ? "vanishing" : "exploding", size = Math.abs(log); // healthy up to 0.5, and from 3 on darker and darker
+      return mix(mix(token(`${way}-3`), (size - 3) / 15, token(way)), (size - 0.5) / 2.5, token("healthy"));
+    };
+    return { token, rgb, heat, font: token("sans") };
   }
 
   /** A canvas of its element's size, cleared, in pixels of the page. @param {HTMLCanvasElement} canvas */
@@ -188,7 +185,6 @@
       this.rows = /** @type {HTMLCanvasElement} */ (part("canvas", "rows", { role: "img" }));
       this.curves = /** @type {HTMLCanvasElement} */ (part("canvas", "curves", { role: "img" }));
       this.surface = /** @type {HTMLCanvasElement} */ (part("canvas", "surface", { role: "img", ariaLabel: "Decision surface", hidden: true }));
-      this.strip = document.createElement("canvas");
       const below = part("div", "below");
       below.append(this.surface, this.curves);
       this.element = make("article", { className: "vg-train-net", ariaLabel: name }, part("p", "name", { textContent: name }),
@@ -255,13 +251,18 @@
       // the strip
       const { columns } = this.history, image = new ImageData(COLUMNS, n);
       columns.forEach((column, c) => column.rows.forEach((value, i) => image.data.set(heat(value), 4 * ((n - 1 - i) * COLUMNS + c))));
-      Object.assign(this.strip, { width: COLUMNS, height: n });
-      this.strip.getContext("2d")?.putImageData(image, 0, 0);
       pen.fillStyle = token("sunken");
       pen.fillRect(left, TOP, width - left, bottom - TOP);
       pen.imageSmoothingEnabled = false;
-      pen.drawImage(this.strip, left, TOP, width - left, bottom - TOP);
+      pen.drawImage(this.picture(image), left, TOP, width - left, bottom - TOP);
       this.steps(write, left, width, bottom + 11);
+    }
+
+    /** As a canvas, which can be stretched. @param {ImageData} image */
+    picture(image) {
+      const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+      canvas.getContext("2d")?.putImageData(image, 0, 0);
+      return canvas;
     }
 
     /** The axis of steps. @param {ReturnType<typeof writer>} write @param {number} left @param {number} right @param {number} y */
@@ -281,7 +282,7 @@
       const share = (/** @type {number} */ v) => bottom - 2 - v * (bottom - middle - 14);
       write("loss", left, 7, "left", "ink-2");
       write("accuracy", left, middle + 5, "left", "ink-2");
-      for (const [at, name] of /** @type {[number, string][]} */ ([[loss(0), "0"], [loss(guess), number(guess, 2)], [share(0), "0"], [share(1), "100 %"]])) {
+      for (const [at, name] of /** @type {[number, string][]} */ ([[loss(0), "0"], [loss(guess), number(guess, 2)], [share(0), "0"], [share(1), "1"]])) {
         line(pen, token("grid"), [[left, at], [width, at]], 1);
         write(name, left - 6, at, "right");
       }
@@ -300,15 +301,12 @@
       this.surface.hidden = !plane;
       if (!plane || !classes) return;
       const { pen, width, height } = sheet(this.surface), { token } = its, side = Math.sqrt(classes.length / 2);
-      pen.fillStyle = token("paper");
-      pen.fillRect(0, 0, width, height);
+      const hues = ["category", "category-2"].map(name => its.rgb(token(name))), image = new ImageData(side, side);
       for (let i = 0; i < side * side; i++) {
-        const share = classes[2 * i + 1], shade = Number.isFinite(share) ? Math.abs(2 * share - 1) : 0;
-        pen.globalAlpha = 0.55 * shade;
-        pen.fillStyle = token(share > 0.5 ? "category-2" : "category");
-        pen.fillRect(Math.floor(((i % side) * width) / side), Math.floor((Math.floor(i / side) * height) / side), Math.ceil(width / side), Math.ceil(height / side));
+        const share = classes[2 * i + 1], sure = Number.isFinite(share) ? Math.abs(2 * share - 1) : 0;
+        image.data.set([...hues[Number(share > 0.5)].slice(0, 3), 140 * sure], 4 * i);
       }
-      pen.globalAlpha = 1;
+      pen.drawImage(this.picture(image), 0, 0, width, height);
       plane.x.forEach(([across, up], i) => {
         pen.fillStyle = token(plane.y[i] ? "category-2" : "category");
         pen.beginPath();
@@ -586,7 +584,7 @@
     /** @param {string} key */
     field(key) {
       const recurrent = this.settings[this.edited].net !== "mlp";
-      return this.fields[key === "data" && recurrent ? "task" : key];
+      return this.fields.namedItem(key === "data" && recurrent ? "task" : key); // `length` is a property as well
     }
 
     /** Shows the edited network's setting in the controls. */
@@ -661,7 +659,7 @@
     /** @param {Setting} setting */
     describe(setting) {
       const text = (/** @type {string} */ key) => {
-        const field = this.fields[key], option = [...(field?.options ?? [])].find(({ value }) => value === String(setting[key]));
+        const field = this.fields.namedItem(key), option = [...(field?.options ?? [])].find(({ value }) => value === String(setting[key]));
         return option?.text ?? String(setting[key]);
       };
       const { net, depth, width, length } = setting, some = (/** @type {string} */ key, /** @type {string} */ none) => (String(setting[key]) === none ? [] : [text(key)]);
