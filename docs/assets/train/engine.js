@@ -395,12 +395,13 @@
       const n = length * batch;
       affineBack(dlogits, h.at[length], V, d, batch, dh);
       dcell.fill(0);
+      U.g.fill(0);
       for (let t = length - 1; t >= 0; t--) {
         gradients[t] = norm(dh);
         for (let row = 0; row < batch; row++) retreat(t, gate.at[t], row * wide, row * width);
         multiply(dh, dstate.at[t], U.w, batch, width, wide, wide, 1, width, 1, true);
+        multiply(U.g, dstate.at[t], h.at[t], wide, width, batch, 1, wide, width, 1, true);
       }
-      multiply(U.g, dstate.whole, h.whole, wide, width, n, 1, wide, width, 1, false);
       sumRows(b.g, gate.whole, n);
       sumRows(c.g, dstate.whole, n);
       W.g.fill(0);
