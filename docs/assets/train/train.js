@@ -1,405 +1,378 @@
-// @ts-check
 /* The page docs/train.md: networks that train in a worker, drawn once a frame, with their setting in the address.
- * vg.js fetches this file when a page holds a `.vg-train` and calls `vg.train` with it. What trains stands in engine.js,
- * which is fetched once it is wanted: when the address names a setting, or when the section is approached or played. Until
- * then the page shows its still figure, measured with PyTorch at build.
+ * vg.js fetches this file when a page holds a `.vg-train`, and calls `vg.train` with it. What trains stands in engine.js and
+ * is fetched once it is wanted: when the address names a setting, or when the section is approached. Until then the page
+ * shows a figure of the setting that it opens with, measured at build.
  */
 (() => {
   "use strict";
-  const HERE = /** @type {HTMLScriptElement} */ (document.currentScript).src;
+  const HERE = document.currentScript.src;
   const NOT_OURS = ["h", "q"]; // of Material's search
-  const SHARED = ["data", "batch", "seed", "length"]; // two networks see the same batches, or they could not be compared
-  const COLUMNS = 240; // of the strip; then two become one, so that it always begins at step 0
+  const SHARED = ["data", "batch", "seed", "length"]; // or two networks would not see the same batches
+  const COLUMNS = 240; // of the strip: when they are full, two become one, so that it always begins at step 0
   const SLICE = 12; // ms of training that are asked for at once
   const SPOKEN = 6000; // ms between two summaries in words
+  const CALM = 500; // ms between two frames for who asked for less motion
 
-  /** @typedef {Record<string, any>} Setting a value for each key of vgTrain.OPTIONS */
-  /** @typedef {{ step: number, loss: any, accuracy?: any, gradients: any[], [key: string]: any }} State */
-
-  /** @param {string} tag @param {object} properties @param {(Node | string)[]} children */
   const make = (tag, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
     return element.append(...children), element;
   };
-  const engine = () => /** @type {any} */ (window).vgTrain;
-  /** A script of this folder, fetched once; again after it failed. @type {Record<string, Promise<void>>} */
-  const loading = {};
-  /** @param {string} name */
+  const loading = {}; // name of a script in this folder -> promise that it is there
   const load = name => (loading[name] ??= new Promise((resolve, reject) => {
-    const onerror = () => (delete loading[name], reject(new Error(`The part of this page that trains, ${name}, could not be loaded.`)));
-    document.body.append(make("script", { src: new URL(name, HERE), onload: () => resolve(), onerror }));
+    const onerror = () => {
+      delete loading[name]; // the next touch may try again
+      reject(new Error(`What trains here, ${name}, could not be loaded.`));
+    };
+    document.body.append(make("script", { src: new URL(name, HERE), onload: resolve, onerror }));
   }));
 
   // ---- Numbers ---------------------------------------------------------------------------------------------------
-  /** @type {Record<string, number>} */
-  const WORDS = { nan: NaN, inf: Infinity, "-inf": -Infinity };
-  /** @param {any} value a number, or how JSON tells one that isn't finite @returns {number} */
+  const WORDS = { nan: NaN, inf: Infinity, "-inf": -Infinity }; // how a state tells what isn't finite
   const real = value => WORDS[value] ?? value;
-  /** @param {number} exponent */
-  const power = exponent => `10${String(exponent).replace(/./g, digit => "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"["0123456789-".indexOf(digit)])}`;
-  /** 0.41, 17, 4.6 × 10⁻⁹, NaN, infinity. @param {any} value */
+  const minus = text => text.replace("-", "−");
+  const power = exponent => "10" + String(exponent).replace(/./g, sign => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]);
+
+  /** 0.41, 17, 4.6 × 10⁻⁹, NaN, infinity. */
   function number(value, digits = 2) {
     const x = real(value), size = Math.abs(x);
-    if (!Number.isFinite(x)) return Number.isNaN(x) ? "NaN" : x > 0 ? "infinity" : "−infinity";
-    if (!x || (size >= 0.01 && size < 1e4)) return String(Number(x.toPrecision(digits))).replace("-", "−");
+    if (Number.isNaN(x)) return "NaN";
+    if (size === Infinity) return x > 0 ? "infinity" : "−infinity";
+    if (!x || (size >= 0.01 && size < 1e4)) return minus(String(Number(x.toPrecision(digits))));
     const [mantissa, exponent] = x.toExponential(digits - 1).split("e");
-    return `${mantissa.replace("-", "−")}\u00a0×\u00a0${power(Number(exponent))}`; // on one line
-  }
-  /** The decimal logarithm of a norm over the last one's; ±99 where that is infinity or zero. @param {any} norm @param {any} last */
-  function decades(norm, last) {
-    const [a, b] = [real(norm), real(last)];
-    if (a === 0 && !Number.isNaN(b)) return -99;
-    const log = Math.log10(a) - Math.log10(b);
-    return Math.max(-99, Math.min(99, log));
+    return `${minus(mantissa)}\u00a0×\u00a0${power(Number(exponent))}`;
   }
 
-  // ---- What became of the gradient ---------------------------------------------------------------------------------
-  /** By the first layer's norm over the last one's, with the bounds of the explorer. @param {Setting} setting @param {State} state */
+  /** Norms relative to the last one, in decades; 99 stands for infinity, −99 for zero. */
+  function decades(norms) {
+    const logs = norms.map(norm => Math.max(-99, Math.min(99, Math.log10(real(norm)))));
+    return logs.map(log => (log === -99 ? log : log - logs.at(-1)));
+  }
+
+  // ---- What became of the gradient, in words -------------------------------------------------------------------------
+  const FATES = [ // by the decades from the last layer to the first, as in the explorer
+    { role: "vanishing", word: "It vanishes:", below: -3 }, { role: "vanishing", word: "It fades:", below: -1 },
+    { role: "healthy", word: "It arrives:", below: 1 }, { role: "exploding", word: "It grows:", below: 3 },
+    { role: "exploding", word: "It explodes:", below: Infinity },
+  ];
+
   function tell({ net }, { gradients, loss }) {
-    const recurrent = net !== "mlp", name = (/** @type {number} */ i) => (recurrent ? `step ${i + 1}` : i === gradients.length - 1 ? "the output layer" : `layer ${i + 1}`);
-    const lost = gradients.findLastIndex(value => !Number.isFinite(real(value)));
+    const values = gradients.map(real), last = values.length - 1, layered = net === "mlp";
+    const name = i => (layered && i === last ? "the output layer" : layered ? `layer ${i + 1}` : `t = ${i + 1}`);
+    const lost = values.findLastIndex(value => !Number.isFinite(value));
     if (lost >= 0 || !Number.isFinite(real(loss))) {
-      const where = lost >= 0 ? `, the gradient ${number(gradients[lost])} at ${name(lost)}` : "";
+      const where = lost < 0 ? "" : `, the gradient ${number(values[lost])} at ${name(lost)}`;
       return { role: "exploding", word: "It leaves the numbers:", text: `the loss is ${number(loss)}${where}.` };
     }
-    if (gradients.every(value => real(value) === 0)) return { role: "vanishing", word: "It is zero:", text: "no layer gets any gradient." };
-    const ratio = real(gradients[0]) / real(gradients.at(-1)), log = decades(gradients[0], gradients.at(-1)), last = recurrent ? "last step’s" : "output’s";
-    const [role, word] = log < -3 ? ["vanishing", "vanishes"] : log > 3 ? ["exploding", "explodes"] : log < -1 ? ["vanishing", "fades"] : log > 1 ? ["exploding", "grows"] : ["healthy", "arrives"];
-    return { role, word: `It ${word}:`, text: `${name(0)} gets ${number(ratio)}${ratio < 1 ? "" : " times"} of the ${last}.`.replace(" times of", " times") };
+    if (!values.some(Boolean)) return { role: "vanishing", word: "It is zero:", text: "no layer gets any gradient." };
+    const log = decades(gradients)[0], { role, word } = FATES.find(({ below }) => log < below);
+    const share = number(values[0] / values[last]), of = layered ? "the output’s" : "the last one’s";
+    return { role, word, text: `${name(0)} gets ${share} ${log < 0 ? "of" : "times"} ${of}.` };
   }
 
   // ---- History -----------------------------------------------------------------------------------------------------
-  /** All steps since the first in at most so many columns: the strip's, the loss's and the accuracy's. */
+  const join = (a, b) => {
+    const n = a.n + b.n, mean = (x, y) => (x * a.n + y * b.n) / n;
+    return { n, rows: a.rows.map((row, i) => mean(row, b.rows[i])), loss: mean(a.loss, b.loss), accuracy: mean(a.accuracy, b.accuracy) };
+  };
+
+  /** All steps since the first, in a bounded number of columns: means of `per` steps each. */
   class History {
-    per = 1; // steps to a column
-    /** @type {{ n: number, rows: Float64Array, loss: number, accuracy: number }[]} means */
+    per = 1;
     columns = [];
 
-    /** @param {State} state */
-    add({ gradients, loss, accuracy }) {
-      const last = gradients.at(-1), rows = Float64Array.from(gradients, norm => decades(norm, last));
-      const one = { n: 1, rows, loss: real(loss), accuracy: real(accuracy ?? NaN) };
-      const { columns } = this, open = columns.at(-1);
-      if (open && open.n < this.per) return void (columns[columns.length - 1] = History.join(open, one));
-      columns.push(one);
-      if (columns.length < COLUMNS) return;
-      this.columns = columns.flatMap((column, i) => (i % 2 ? [] : columns[i + 1] ? History.join(column, columns[i + 1]) : column));
-      this.per *= 2;
+    /** The columns that there is room for: few at first, so that the first steps are seen. */
+    get room() {
+      return this.per > 1 ? COLUMNS : [30, 60, 120, COLUMNS].find(room => room >= this.columns.length);
     }
 
-    /** @param {History["columns"][0]} a @param {History["columns"][0]} b */
-    static join(a, b) {
-      const n = a.n + b.n, mean = (/** @type {number} */ x, /** @type {number} */ y) => (x * a.n + y * b.n) / n;
-      const rows = a.rows.map((value, i) => mean(value, b.rows[i]));
-      return { n, rows, loss: mean(a.loss, b.loss), accuracy: mean(a.accuracy, b.accuracy) };
+    add({ gradients, loss, accuracy }) {
+      const one = { n: 1, rows: decades(gradients), loss: real(loss), accuracy: real(accuracy) };
+      const { columns, per } = this, open = columns.at(-1);
+      if (open?.n < per) return void columns.splice(-1, 1, join(open, one));
+      columns.push(one);
+      if (columns.length < COLUMNS) return;
+      this.columns = columns.flatMap((column, i) => (i % 2 ? [] : join(column, columns[i + 1])));
+      this.per *= 2;
     }
   }
 
   // ---- Drawing -----------------------------------------------------------------------------------------------------
-  /** @typedef {{ token: (name: string) => string, rgb: (color: string) => number[], heat: (log: number) => number[], font: string }} Look */
-
-  /** The tokens of vg.css that hold in an element, and the strip's colour of each number of decades. @param {Element} scope @returns {Look} */
+  /** The tokens of vg.css that hold in an element, and the strip's colour of a number of decades. */
   function look(scope) {
-    const css = getComputedStyle(scope), token = (/** @type {string} */ name) => css.getPropertyValue(`--vg-${name}`).trim();
-    const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d", { willReadFrequently: true }));
-    const rgb = (/** @type {string} */ color) => {
+    const css = getComputedStyle(scope), token = name => css.getPropertyValue(`--vg-${name}`).trim();
+    const pen = make("canvas").getContext("2d", { willReadFrequently: true });
+    const rgb = color => {
       pen.fillStyle = color;
       pen.fillRect(0, 0, 1, 1);
       return [...pen.getImageData(0, 0, 1, 1).data];
     };
-    /** @type {Record<string, number[]>} */
-    const known = {};
-    const heat = (/** @type {number} */ log) => (known[log.toFixed(1)] ??= rgb(colour(Number(log.toFixed(1)))));
-    const mix = (/** @type {string} */ a, /** @type {number} */ share, /** @type {string} */ b) =>
-      `color-mix(in oklab, ${a} ${100 * Math.max(0, Math.min(1, share))}%, ${b})`;
-    const colour = (/** @type {number} */ log) => {
-      if (Number.isNaN(log)) return token("ink");
-      const way = log < 0 ? "vanishing" : "exploding", size = Math.abs(log); // healthy up to 0.5, and from 3 on darker and darker
-      return mix(mix(token(`${way}-3`), (size - 3) / 15, token(way)), (size - 0.5) / 2.5, token("healthy"));
+    const mix = (a, share, b) => `color-mix(in oklab, ${a} ${100 * Math.max(0, Math.min(1, share))}%, ${b})`;
+    const colour = log => {
+      const way = log < 0 ? "vanishing" : "exploding", size = Math.abs(log);
+      const end = mix(token(`${way}-3`), (size - 3) / 15, token(way)); // which is reached at 3, and deepens from there
+      return rgb(Number.isNaN(log) ? token("ink") : mix(end, (size - 0.5) / 2.5, token("healthy")));
     };
+    const known = {}, heat = log => (known[log.toFixed(1)] ??= colour(log));
     return { token, rgb, heat, font: token("sans") };
   }
 
-  /** A canvas of its element's size, cleared, in pixels of the page. @param {HTMLCanvasElement} canvas */
-  function sheet(canvas) {
-    const { clientWidth: width, clientHeight: height } = canvas, scale = devicePixelRatio || 1;
-    if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
-      Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
-    }
-    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.clearRect(0, 0, width, height);
-    return { pen, width, height };
-  }
-
-  /** @param {CanvasRenderingContext2D} pen @param {Look} its */
-  function writer(pen, { token, font }) {
+  /** A canvas, cleared, in pixels of the page, and what draws and writes on it. */
+  function sheet(canvas, { token, font }) {
+    const { clientWidth: width, clientHeight: height } = canvas, scale = devicePixelRatio;
+    Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
+    const pen = canvas.getContext("2d");
+    pen.scale(scale, scale);
     pen.font = `11px ${font}`;
-    return (/** @type {string} */ text, /** @type {number} */ x, /** @type {number} */ y, /** @type {CanvasTextAlign} */ align = "left", color = "ink-3") => {
-      Object.assign(pen, { fillStyle: token(color), textAlign: align, textBaseline: "middle" });
+    pen.textBaseline = "middle";
+    const write = (text, x, y, textAlign = "left", color = "ink-3") => {
+      Object.assign(pen, { fillStyle: token(color), textAlign });
       pen.fillText(text, x, y);
     };
+    const dot = (x, y, radius, color) => {
+      pen.fillStyle = color;
+      pen.beginPath();
+      pen.arc(x, y, radius, 0, 7);
+      pen.fill();
+    };
+    const line = (color, points, lineWidth = 1, dash = []) => {
+      Object.assign(pen, { strokeStyle: token(color), lineWidth, lineJoin: "round" });
+      pen.setLineDash(dash);
+      pen.beginPath();
+      let down = false; // a line has gaps where there are no numbers
+      for (const [x, y] of points) {
+        const there = Number.isFinite(x + y);
+        if (there) pen[down ? "lineTo" : "moveTo"](x, y);
+        down = there;
+      }
+      pen.stroke();
+    };
+    return { pen, width, height, write, dot, line };
   }
 
-  /** @param {CanvasRenderingContext2D} pen @param {string} color @param {[number, number][]} points */
-  function line(pen, color, points, width = 1.5, /** @type {number[]} */ dash = []) {
-    Object.assign(pen, { strokeStyle: color, lineWidth: width, lineJoin: "round" });
-    pen.setLineDash(dash);
-    pen.beginPath();
-    let down = false;
-    for (const [x, y] of points) {
-      if (!Number.isFinite(x) || !Number.isFinite(y)) down = false;
-      else if (down) pen.lineTo(x, y);
-      else pen.moveTo(x, y), (down = true);
-    }
-    pen.stroke();
-    pen.setLineDash([]);
+  /** As a canvas, which can be stretched. */
+  function picture(image) {
+    const canvas = make("canvas", { width: image.width, height: image.height });
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    return canvas;
   }
 
-  /** What the profile may show: values per layer, and whether on a logarithmic axis. */
-  /** @type {Record<string, { title: string, log: boolean, lists: string[] }>} */
-  const VIEWS = {
+  const VIEWS = { // what the dots may be: one or two lists of a state
     gradients: { title: "gradient", log: true, lists: ["gradients"] },
     updates: { title: "update ÷ weights", log: true, lists: ["updates"] },
     units: { title: "saturated, dead", log: false, lists: ["saturated", "dead"] },
-    signal: { title: "signal, rms", log: true, lists: ["signal"] },
   };
-  const LEFT = 34, TOP = 22, FOOT = 22, GAP = 14;
+  const LEFT = 34, TOP = 22, FOOT = 22, GAP = 14; // px around the plots
+  const GHOST = [3, 3]; // the dashes of what was, and of guessing
 
   // ---- A network ---------------------------------------------------------------------------------------------------
   class Net {
-    /** @param {Setting} setting @param {string} name */
+    history = new History();
+    state = null; // the last step
+    first = null; // and the first one
+    plane = null; // the points of two-dimensional data
+    classes = null; // what the network makes of the plane, on a grid
+
     constructor(setting, name) {
       this.setting = setting;
-      this.guesses = setting.data === "digits" ? 10 : setting.net === "mlp" ? 2 : 4; // classes to choose from
-      this.history = new History();
-      /** @type {State | null} */
-      this.state = null;
-      /** @type {State | null} */
-      this.first = null;
-      /** @type {any} */
-      this.classes = null;
-      const part = (/** @type {string} */ tag, /** @type {string} */ kind, properties = {}) => make(tag, { className: `vg-train-${kind}`, ...properties });
-      this.verdict = part("p", "verdict");
-      this.facts = part("p", "facts");
-      this.rows = /** @type {HTMLCanvasElement} */ (part("canvas", "rows", { role: "img" }));
-      this.curves = /** @type {HTMLCanvasElement} */ (part("canvas", "curves", { role: "img" }));
-      this.surface = /** @type {HTMLCanvasElement} */ (part("canvas", "surface", { role: "img", ariaLabel: "Decision surface", hidden: true }));
-      const below = part("div", "below");
-      below.append(this.surface, this.curves);
-      this.element = make("article", { className: "vg-train-net", ariaLabel: name }, part("p", "name", { textContent: name }),
-        this.verdict, this.facts, this.rows, below);
+      this.guesses = setting.net !== "mlp" ? 4 : setting.data === "digits" ? 10 : 2; // classes to choose from
+      const part = (tag, kind, properties) => (this[kind] = make(tag, { className: `vg-train-${kind}`, ...properties }));
+      const head = [part("p", "name", { textContent: name }), part("p", "verdict"), part("p", "facts")];
+      const rows = part("canvas", "rows", { role: "img" }), below = part("div", "below");
+      below.append(part("canvas", "surface", { role: "img", ariaLabel: "Classes over the plane", hidden: true }), part("canvas", "curves", { role: "img" }));
+      this.element = make("article", { className: "vg-train-net", ariaLabel: name }, ...head, rows, below);
     }
 
-    /** @param {State} state */
     take(state) {
       this.first ??= state;
       this.state = state;
       this.history.add(state);
     }
 
-    /** @param {string} view @returns {number[][]} lists of what the view shows, now and at the first step */
-    lists(view) {
-      const { lists, log } = VIEWS[view];
-      const read = (/** @type {State | null} */ state) => lists.map(key => (state?.[key]?.length === state?.gradients.length ? state?.[key] : []).map((/** @type {any} */ value) => (log ? Math.log10(real(value)) : real(value))));
-      return [...read(this.state), ...read(this.first)];
+    /** The lists of a view, at the last step or the first; empty where they have no value for each row. */
+    lists(view, state = this.state) {
+      const { lists, log } = VIEWS[view], rows = state.gradients.length;
+      return lists.map(key => state[key] ?? []).map(list => (list.length < rows - 1 ? [] : list.map(real).map(v => (log ? Math.log10(v) : v))));
     }
 
-    /** @param {Look} its @param {string} view @param {[number, number]} range */
     draw(its, view, range) {
       this.drawRows(its, view, range);
       this.drawCurves(its);
-      this.drawSurface(its);
+      if (this.plane && this.classes) this.drawSurface(its);
     }
 
-    /** Rows are layers, or time steps, the output on top: what the view shows of each by now, and its gradient since step 0.
-     * @param {Look} its @param {string} view @param {[number, number]} range */
+    /** A row a layer, or a time step, the output on top: a dot for what it is by now, and a strip of its gradient since step 0. */
     drawRows(its, view, [low, high]) {
-      const { pen, width, height } = sheet(this.rows), write = writer(pen, its), { token, heat } = its;
-      const state = /** @type {State} */ (this.state), n = state.gradients.length, recurrent = this.setting.net !== "mlp";
-      const across = Math.round((width - LEFT) * 0.38), bottom = height - FOOT, row = (bottom - TOP) / n;
-      const y = (/** @type {number} */ i) => bottom - (i + 0.5) * row, x = (/** @type {number} */ v) => LEFT + 6 + ((v - low) / (high - low)) * (across - 12);
-      const { log, title, lists } = VIEWS[view], left = LEFT + across + GAP;
+      const { pen, width, height, write, dot, line } = sheet(this.rows, its), { token, heat } = its;
+      const { gradients } = this.state, n = gradients.length, layered = this.setting.net === "mlp", { log, title } = VIEWS[view];
+      const across = Math.round((width - LEFT) * 0.38), left = LEFT + across + GAP, bottom = height - FOOT, row = (bottom - TOP) / n;
+      const x = v => LEFT + 6 + ((v - low) / (high - low)) * (across - 12), y = i => bottom - (i + 0.5) * row;
       write(title, LEFT, 9, "left", "ink-2");
       write("gradient ÷ the last one’s, since step 0", width, 9, "right", "ink-2");
 
-      // axes
-      const every = Math.max(1, Math.ceil((high - low) / 3));
-      for (let v = Math.ceil(low); log && v <= high; v++) {
-        if (v % every) continue;
-        line(pen, token("grid"), [[x(v), TOP], [x(v), bottom]], 1);
-        write(Math.abs(v) < 2 ? String(10 ** v) : power(v), x(v), bottom + 11, "center");
+      const every = log ? Math.max(1, Math.ceil((high - low) / 3)) : 0.5;
+      for (let v = Math.ceil(low / every) * every; v <= high; v += every) {
+        line("grid", [[x(v), TOP], [x(v), bottom]]);
+        write(!log ? `${100 * v} %` : Math.abs(v) < 2 ? String(10 ** v) : power(v), x(v), bottom + 11, "center");
       }
-      if (!log) for (const v of [0, 0.5, 1]) line(pen, token("grid"), [[x(v), TOP], [x(v), bottom]], 1), write(`${100 * v} %`, x(v), bottom + 11, "center");
-      const names = recurrent ? [1, n] : [1, ...[5, 10, 20, 30, 40].filter(k => k < n - 1), n];
-      for (const k of names) write(!recurrent && k === n ? "out" : String(k), LEFT - 6, y(k - 1), "right");
+      for (const k of layered ? [1, 5, 10, 20, 30, 40].filter(k => k === 1 || k < n - 1) : [1]) write(k, LEFT - 6, y(k - 1), "right");
+      write(layered ? "out" : n, LEFT - 6, y(n - 1), "right");
 
-      // the profile
-      const [now, ...others] = this.lists(view), then = this.lists(view)[lists.length], plain = Math.min(3.5, Math.max(1, row / 2 - 0.5));
-      if (!now.length) write("not by layer here", LEFT + 6, (TOP + bottom) / 2);
-      line(pen, token("theory"), then.map((v, i) => [x(v), y(i)]), 1.25, [3, 3]);
-      if (lists.length > 1) line(pen, token("exploding"), others[0].map((v, i) => [x(v), y(i)]), 1.5, [6, 2]);
-      line(pen, token("ink-3"), now.map((v, i) => [x(v), y(i)]), 1);
+      const [now, more = []] = this.lists(view), [then] = this.lists(view, this.first), ratios = decades(gradients);
+      const places = list => list.map((v, i) => [x(v), y(i)]), radius = Math.min(3.5, Math.max(1, row / 2 - 0.5));
+      if (!now.length) write("not by time step", LEFT + 8, (TOP + bottom) / 2);
+      line("theory", places(then), 1.25, GHOST);
+      line("ink", places(more), 1.5);
+      line("ink-3", places(now));
       now.forEach((v, i) => {
-        if (!Number.isFinite(v)) return write(Number.isNaN(v) ? "NaN" : v > 0 ? "∞" : "0", v < 0 ? LEFT + 2 : LEFT + across, y(i), v < 0 ? "left" : "right", "ink");
-        pen.fillStyle = view === "gradients" ? `rgb(${heat(decades(state.gradients[i], state.gradients.at(-1))).slice(0, 3)})` : token("ink-2");
-        pen.beginPath();
-        pen.arc(x(v), y(i), plain, 0, 7);
-        pen.fill();
+        if (Number.isFinite(v)) dot(x(v), y(i), radius, view === "gradients" ? `rgb(${heat(ratios[i]).slice(0, 3)})` : token("ink-2"));
+        else if (v < 0) write("0", LEFT + 2, y(i), "left", "ink");
+        else write(v > 0 ? "∞" : "NaN", LEFT + across, y(i), "right", "ink");
       });
 
-      // the strip
-      const { columns } = this.history, image = new ImageData(COLUMNS, n);
-      columns.forEach((column, c) => column.rows.forEach((value, i) => image.data.set(heat(value), 4 * ((n - 1 - i) * COLUMNS + c))));
+      const { columns, room } = this.history, strip = new ImageData(room, n);
+      columns.forEach(({ rows }, c) => rows.forEach((log, i) => strip.data.set(heat(log), 4 * ((n - 1 - i) * room + c))));
       pen.fillStyle = token("sunken");
       pen.fillRect(left, TOP, width - left, bottom - TOP);
       pen.imageSmoothingEnabled = false;
-      pen.drawImage(this.picture(image), left, TOP, width - left, bottom - TOP);
+      pen.drawImage(picture(strip), left, TOP, width - left, bottom - TOP);
       this.steps(write, left, width, bottom + 11);
     }
 
-    /** As a canvas, which can be stretched. @param {ImageData} image */
-    picture(image) {
-      const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
-      canvas.getContext("2d")?.putImageData(image, 0, 0);
-      return canvas;
-    }
-
-    /** The axis of steps. @param {ReturnType<typeof writer>} write @param {number} left @param {number} right @param {number} y */
+    /** The names of steps along an axis. */
     steps(write, left, right, y) {
-      const end = COLUMNS * this.history.per, nice = [1, 2, 5, 10].map(k => k * 10 ** Math.floor(Math.log10(end / 4)));
-      const every = nice.find(k => end / k <= 4) ?? end;
-      for (let step = every; step < end * 0.95; step += every) write(String(step), left + ((right - left) * step) / end, y, "center");
+      const end = this.history.room * this.history.per, ten = 10 ** Math.floor(Math.log10(end / 4));
+      const every = [1, 2, 5, 10].map(k => k * ten).find(step => end / step <= 4);
+      for (let step = every; step < end * 0.95; step += every) write(step, left + ((right - left) * step) / end, y, "center");
       write("step 0", left, y);
     }
 
-    /** @param {Look} its */
     drawCurves(its) {
-      const { pen, width, height } = sheet(this.curves), write = writer(pen, its), { token } = its, { columns } = this.history;
-      const left = 34, bottom = height - 20, middle = Math.round(height * 0.56), guess = Math.log(this.guesses);
-      const x = (/** @type {number} */ c) => left + ((c + 0.5) / COLUMNS) * (width - left), top = 1.5 * guess;
-      const loss = (/** @type {number} */ v) => middle - 8 - (Math.min(v, top) / top) * (middle - 22);
-      const share = (/** @type {number} */ v) => bottom - 2 - v * (bottom - middle - 14);
-      write("loss", left, 7, "left", "ink-2");
-      write("accuracy", left, middle + 5, "left", "ink-2");
-      for (const [at, name] of /** @type {[number, string][]} */ ([[loss(0), "0"], [loss(guess), number(guess, 2)], [share(0), "0"], [share(1), "1"]])) {
-        line(pen, token("grid"), [[left, at], [width, at]], 1);
-        write(name, left - 6, at, "right");
+      const { width, height, write, line } = sheet(this.curves, its), { columns, room } = this.history, guess = Math.log(this.guesses);
+      const bottom = height - 20, middle = Math.round(height * 0.56), top = 1.5 * guess; // beyond which the loss isn't drawn
+      const x = c => LEFT + ((c + 0.5) / room) * (width - LEFT);
+      const loss = v => middle - 8 - (Math.min(v, top) / top) * (middle - 22), share = v => bottom - 2 - v * (bottom - middle - 14);
+      const level = (y, color, dash) => line(color, [[LEFT, y], [width, y]], 1, dash);
+      for (const [y, name] of [[loss(0), "0"], [loss(guess), number(guess)], [share(0), "0"], [share(1), "1"]]) {
+        level(y, "grid");
+        write(name, LEFT - 6, y, "right");
       }
-      for (const at of [loss(guess), share(1 / this.guesses)]) line(pen, token("theory"), [[left, at], [width, at]], 1, [3, 3]);
-      write("guessing", width - 2, loss(guess) - 7, "right");
-      line(pen, token("accent"), columns.map(({ loss: v }, c) => [x(c), loss(v)]), 1.75);
-      line(pen, token("accent"), columns.map(({ accuracy: v }, c) => [x(c), share(v)]), 1.75);
-      const last = columns.at(-1);
-      if (last && !(last.loss <= top)) write(number(last.loss), Math.min(x(columns.length) + 4, width - 60), loss(Infinity), "left", "ink");
-      this.steps(write, left, width, bottom + 11);
+      for (const y of [loss(guess), share(1 / this.guesses)]) level(y, "theory", GHOST);
+      write("loss", LEFT, 7, "left", "ink-2");
+      write("accuracy", LEFT, middle + 5, "left", "ink-2");
+      write("guessing", width, loss(guess) - 7, "right");
+      line("accent", columns.map((column, c) => [x(c), loss(column.loss)]), 1.75);
+      line("accent", columns.map((column, c) => [x(c), share(column.accuracy)]), 1.75);
+      const last = columns.at(-1).loss;
+      if (!(last <= top)) write(number(last), Math.min(x(columns.length) + 4, width - 60), loss(top) + 6, "left", "ink");
+      this.steps(write, LEFT, width, bottom + 11);
     }
 
-    /** What a two-dimensional network makes of the plane, in two hues that mean no gradient. @param {Look} its */
+    /** What the network makes of the plane, in two hues that stand for no gradient. */
     drawSurface(its) {
-      const { classes, plane } = this;
-      this.surface.hidden = !plane;
-      if (!plane || !classes) return;
-      const { pen, width, height } = sheet(this.surface), { token } = its, side = Math.sqrt(classes.length / 2);
-      const hues = ["category", "category-2"].map(name => its.rgb(token(name))), image = new ImageData(side, side);
+      const { classes, plane: { x, y, reach } } = this;
+      this.surface.hidden = false;
+      const { pen, width, height, dot } = sheet(this.surface, its), side = Math.sqrt(classes.length / 2);
+      const hues = ["category", "category-2"].map(its.token), image = new ImageData(side, side);
       for (let i = 0; i < side * side; i++) {
-        const share = classes[2 * i + 1], sure = Number.isFinite(share) ? Math.abs(2 * share - 1) : 0;
-        image.data.set([...hues[Number(share > 0.5)].slice(0, 3), 140 * sure], 4 * i);
+        const share = classes[2 * i + 1];
+        image.data.set([...its.rgb(hues[Number(share > 0.5)]).slice(0, 3), 140 * Math.abs(2 * share - 1)], 4 * i); // NaN is 0
       }
-      pen.drawImage(this.picture(image), 0, 0, width, height);
-      plane.x.forEach(([across, up], i) => {
-        pen.fillStyle = token(plane.y[i] ? "category-2" : "category");
-        pen.beginPath();
-        pen.arc(((across / plane.reach + 1) * width) / 2, ((1 - up / plane.reach) * height) / 2, 1.6, 0, 7);
-        pen.fill();
-      });
+      pen.drawImage(picture(image), 0, 0, width, height);
+      y.forEach((label, i) => dot((x[2 * i] / reach + 1) * width / 2, (1 - x[2 * i + 1] / reach) * height / 2, 1.6, hues[label]));
     }
 
-    /** @type {{ x: number[][], y: number[], reach: number } | null} */
-    plane = null;
+    /** Writes the last step out, and returns it as a sentence. */
     words() {
-      const state = /** @type {State} */ (this.state), { role, word, text } = tell(this.setting, state);
+      const { setting, state: { step, loss, accuracy }, state } = this, { role, word, text } = tell(setting, state);
+      const facts = [`step ${step}`, `loss ${number(loss, 4)}`, `accuracy ${Math.round(100 * real(accuracy))} %`];
       this.verdict.dataset.role = role;
       this.verdict.replaceChildren(make("strong", { textContent: word }), ` ${text}`);
-      const share = real(state.accuracy), facts = [`step ${state.step}`, `loss ${number(state.loss, 4)}`];
-      if (Number.isFinite(share)) facts.push(`accuracy ${Math.round(100 * share)} %`);
       this.facts.textContent = facts.join("  ·  ");
-      this.rows.ariaLabel = `Gradient by ${this.setting.net === "mlp" ? "layer" : "time step"}. ${word} ${text}`;
-      this.curves.ariaLabel = `Loss and accuracy by step. ${facts.join(", ")}`;
-      return `Step ${state.step}: loss ${number(state.loss, 3)}. ${word} ${text}`;
+      this.rows.ariaLabel = `Gradient by ${setting.net === "mlp" ? "layer" : "time step"}. ${word} ${text}`;
+      this.curves.ariaLabel = `Loss and accuracy by step: ${facts.join(", ")}`;
+      return `Step ${step}: loss ${number(loss, 3)}. ${word} ${text}`;
     }
   }
 
   // ---- The address ---------------------------------------------------------------------------------------------------
-  /** What a query says; throws an error with a sentence for the reader. @param {string} search @returns {Setting[]} */
+  const isAsked = search => [...new URLSearchParams(search).keys()].some(key => !NOT_OURS.includes(key));
+  const read = query => window.vgTrain.parse(`?${[...query].map(pair => pair.join("=")).join("&")}`);
+  const write = setting => window.vgTrain.query(setting);
+  const isLayered = ({ net }) => net === "mlp";
+
+  /** One setting or two: `vs` says how the second differs, `vs=activation:relu,init:he`. Throws what a reader can be told. */
   function parse(search) {
     const query = new URLSearchParams(search), other = query.get("vs");
     for (const key of [...NOT_OURS, "vs"]) query.delete(key);
-    const one = engine().parse(query.toString());
+    const one = read(query);
     if (other === null) return [one];
-    const changed = new URLSearchParams(query);
     for (const pair of other.split(",").filter(Boolean)) {
-      const [key, value] = pair.split(":");
-      if (SHARED.includes(key)) throw new Error(`the second network shares the first one’s ${key}, so vs can’t name it`);
-      changed.set(key, value ?? "");
+      const [key, value = ""] = pair.split(":");
+      if (SHARED.includes(key)) throw new Error(`vs can’t name ${key}, which both networks share`);
+      query.set(key, value);
     }
-    const two = engine().parse(changed.toString());
-    if ((one.net === "mlp") !== (two.net === "mlp")) throw new Error("a network of layers and a recurrent one have no data in common");
+    const two = read(query);
+    if (isLayered(one) !== isLayered(two)) throw new Error("layers and a recurrent network have no data in common");
     return [one, two];
   }
 
-  /** @param {Setting[]} settings */
   function address([one, two]) {
-    const query = engine().query(one);
-    if (!two) return `?${query || "net=mlp"}`; // the bare address is the page's opening, a pair
-    const keys = Object.keys(two).filter(key => !SHARED.includes(key) && String(two[key]) !== String(one[key]));
-    return `?${[...(query ? [query] : []), `vs=${keys.map(key => `${key}:${two[key]}`).join(",")}`].join("&")}`;
+    const query = write(one);
+    if (!two) return `?${query || "net=mlp"}`; // the bare address is the page's opening
+    const keys = Object.keys(two).filter(key => two[key] !== one[key]);
+    return `?${query}${query && "&"}vs=${keys.map(key => `${key}:${two[key]}`).join(",")}`;
   }
-  const isAsked = (/** @type {string} */ search) => [...new URLSearchParams(search).keys()].some(key => !NOT_OURS.includes(key));
+
+  /** How a network differs that shows what ails the first, or what would cure it. */
+  const contrast = ({ net, activation, init, forget }) => ({
+    mlp: activation === "relu" ? "activation:sigmoid,init:pytorch" : "activation:relu,init:he",
+    rnn: init === "orthogonal" ? "init:pytorch" : "init:orthogonal", lstm: `forget:${forget ? 0 : 3}`, gru: "net:lstm",
+  })[net];
 
   // ---- The page --------------------------------------------------------------------------------------------------------
   class Page {
-    /** @param {any} root the section */
+    settings = [];
+    nets = [];
+    edited = 0; // the network that the controls speak of
+    view = "gradients";
+    playing = false;
+    asked = false; // the worker owes an answer
+    fresh = false; // something is not drawn yet
+    turn = 0; // how many times networks were made
+    owed = 0; // steps
+    then = 0; // when steps were last counted
+    drawn = 0; // when it was last drawn, and spoken of, and the plane computed
+    spoken = 0;
+    pictured = 0;
+
     constructor(root) {
       this.root = root;
       this.path = location.pathname;
-      this.search = location.search;
-      this.opening = root.dataset.opening; // the setting of the bare address
-      this.find = (/** @type {string} */ name) => root.querySelector(`.vg-train-${name}`);
+      this.search = location.search; // of what is shown
+      this.opening = root.dataset.opening; // what the bare address means
+      this.find = name => root.querySelector(`.vg-train-${name}`);
       this.form = this.find("controls");
-      this.fields = this.form.elements;
-      /** @type {Net[]} */
-      this.nets = [];
-      this.edited = 0; // which network the controls speak of
-      this.view = "gradients";
-      this.playing = this.asked = this.fresh = false;
-      this.turn = this.owed = this.then = this.drawn = this.spoken = this.pictured = 0;
-      /** @type {((question: object) => void) | null} */
-      this.post = null;
-      /** @type {Setting[]} */
-      this.settings = [];
       root.state = (i = 0) => this.nets[i]?.state ?? null;
       this.listen();
       if (isAsked(location.search)) this.follow();
     }
 
     listen() {
-      const { form, root } = this;
-      const click = (/** @type {string} */ name, /** @type {() => void} */ act) => this.find(name).addEventListener("click", act);
+      const { form, root } = this, click = (name, act) => this.find(name).addEventListener("click", act);
       for (const event of ["pointerover", "focusin"]) root.addEventListener(event, () => this.fetch(), { once: true });
       click("play", () => this.play(!this.playing));
       click("step", () => this.step());
-      click("restart", () => this.wake().then(ready => ready && this.start(this.settings)));
-      click("reseed", () => this.wake().then(ready => ready && this.change({ seed: (this.settings[0].seed + 1) % 2 ** 31 }, true)));
+      click("restart", async () => (await this.wake()) && this.start(this.settings));
+      click("reseed", async () => (await this.wake()) && this.change("seed", (this.settings[0].seed + 1) % 2 ** 31));
       click("compare", () => this.compare());
-      click("copy", () => this.copy("copied", () => engine().script(this.settings[this.edited])));
-      click("share", () => this.copy("copied", () => location.href));
-      form.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
-      form.addEventListener("input", (/** @type {any} */ { target }) => this.label(target));
-      form.addEventListener("change", (/** @type {any} */ { target }) => this.turned(target));
-      this.find("views").addEventListener("change", (/** @type {any} */ { target }) => (this.view = target.value, this.repaint()));
-      root.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-        const used = /** @type {Element} */ (event.target).closest("button, select, summary, a, pre, input:not([type=range])");
+      click("copy", () => this.copy(() => window.vgTrain.script(this.settings[this.edited])));
+      click("share", () => this.copy(() => new URL(address(this.settings), location.href.split("#")[0]).href));
+      form.addEventListener("submit", event => event.preventDefault());
+      form.addEventListener("input", ({ target }) => this.label(target));
+      form.addEventListener("change", ({ target }) => this.turned(target));
+      this.find("views").addEventListener("change", ({ target }) => (this.view = target.value, this.repaint()));
+      root.addEventListener("keydown", event => {
+        const used = event.target.closest("button, select, summary, a, pre, input:not([type=range])");
         if (event.key !== " " || used || event.ctrlKey || event.metaKey || event.altKey) return;
         event.preventDefault(); // the page would scroll
         this.play(!this.playing);
@@ -408,285 +381,254 @@
     }
 
     // ---- what trains
-    /** The engine and a worker, or this page in its stead; whether they are there. */
+    /** The engine and a worker, or this page in its stead, which files may not start; whether they are there. */
     async fetch() {
       try {
-        await Promise.all(["settings.js", "engine.js"].map(load));
-        if (!this.post) await this.hire();
-        return true;
-      } catch (error) {
-        this.complain(/** @type {Error} */ (error).message);
-        return false;
+        await Promise.all(["settings.js", "engine.js", ...(location.protocol === "file:" ? ["worker.js"] : [])].map(load));
+      } catch ({ message }) {
+        return this.complain(message);
       }
+      if (this.post) return true;
+      const take = answer => this.take(answer);
+      if (window.vgTrainServe) {
+        const serve = window.vgTrainServe(take);
+        this.post = question => (question.digits ? load("digits.js") : Promise.resolve()).then(() => setTimeout(serve, 0, question));
+      } else {
+        this.worker = new Worker(new URL("worker.js", HERE));
+        this.worker.onmessage = ({ data }) => take(data);
+        this.worker.onerror = ({ message = "it could not be loaded" }) => (this.play(false), this.complain(`The training stopped: ${message}.`));
+        this.post = question => this.worker.postMessage(question);
+      }
+      return true;
     }
 
-    async hire() {
-      const take = (/** @type {any} */ answer) => this.take(answer);
-      if (location.protocol !== "file:") {
-        const worker = new Worker(new URL("worker.js", HERE));
-        worker.onmessage = ({ data }) => take(data);
-        worker.onerror = ({ message }) => (this.play(false), this.complain(`The training stopped: ${message || "it could not be loaded"}.`));
-        this.worker = worker;
-        this.post = question => worker.postMessage(question);
-        return;
-      }
-      await load("worker.js");
-      const serve = /** @type {any} */ (window).vgTrainServe(take);
-      this.post = question => setTimeout(() => load(/** @type {any} */ (question).digits ? "digits.js" : "worker.js").then(() => serve(question)));
-    }
-
-    /** Ready to train: with what the address says, unless something is there. */
+    /** Networks to train: those of the address, unless there are others. */
     async wake() {
+      this.stage(this.search);
       if (!(await this.fetch())) return false;
       if (!this.nets.length) this.start(parse(isAsked(this.search) ? this.search : this.opening));
       return true;
     }
 
-    /** @param {Setting[]} settings */
+    /** Makes room for what an address asks for before it is there, so that nothing moves later. */
+    stage(search) {
+      this.root.dataset.live ??= /\bvs=/.test(isAsked(search) ? search : this.opening) ? 2 : 1;
+    }
+
     start(settings) {
       this.settings = settings;
       this.edited = Math.min(this.edited, settings.length - 1);
-      this.nets = settings.map(setting => new Net(setting, this.describe(setting)));
+      this.nets = settings.map(setting => new Net(setting, this.describe(setting, settings)));
       this.find("nets").replaceChildren(...this.nets.map(net => net.element));
       this.root.dataset.live = settings.length;
+      this.range = null;
       this.write();
-      this.turn++;
-      this.owed = 0;
+      this.turn += 1;
       this.asked = true;
-      this.post?.({ make: this.turn, settings, steps: 1, digits: settings.some(({ data }) => data === "digits") });
+      this.post({ make: this.turn, settings, steps: 1, digits: settings[0].data === "digits" });
     }
 
-    /** @param {{ make: number, states: State[][], classes?: any[], data?: any }} answer */
-    take({ make: turn, states, classes, data }) {
-      if (turn !== this.turn) return; // of networks that have gone
+    /** The worker's answer; its first one brings the points of two-dimensional data. */
+    take({ make, states, classes, data }) {
+      if (make !== this.turn) return; // of networks that have gone
       this.asked = false;
-      if (data) this.plot(data);
-      for (const step of states) step.forEach((state, i) => this.nets[i].take(state));
-      classes?.forEach((shares, i) => (this.nets[i].classes = shares));
-      this.fresh = true;
-      if (this.playing && this.nets.every(({ state }) => Number.isNaN(real(state?.loss)))) this.play(false); // nothing more will come
-      this.look ??= look(document.body);
-      this.frame();
+      const { nets } = this;
+      if (data) this.span(data);
+      for (const step of states) step.forEach((state, i) => nets[i].take(state));
+      classes?.forEach((shares, i) => (nets[i].classes = shares));
+      if (nets.every(({ state }) => Number.isNaN(real(state.loss)))) this.play(false); // nothing else can come
+      this.repaint();
     }
 
-    /** The toys' points, and a grid over them for the decision surface. @param {{ x: any, y: any }} data */
-    plot({ x, y }) {
-      const flat = Array.from(x).flat(), points = Array.from({ length: flat.length / 2 }, (_, i) => [Number(flat[2 * i]), Number(flat[2 * i + 1])]);
-      const reach = 1.1 * Math.max(...flat.map(value => Math.abs(Number(value)))), side = 36, at = (/** @type {number} */ k) => reach * ((2 * (k + 0.5)) / side - 1);
-      const plane = { x: points, y: Array.from(y, Number), reach };
-      this.grid = Float64Array.from({ length: 2 * side * side }, (_, i) => {
-        const cell = i >> 1;
-        return i % 2 ? -at(Math.floor(cell / side)) : at(cell % side);
-      });
-      for (const net of this.nets) net.plane = plane;
+    /** Lays a grid over the points, for the network to say what it makes of the plane. */
+    span({ x, y }) {
+      const reach = 1.1 * Math.max(...x.map(Math.abs)), side = 36, at = k => reach * ((2 * k + 1) / side - 1);
+      this.grid = x.constructor.from({ length: 2 * side * side }, (_, i) => (i % 2 ? -at(Math.floor(i / 2 / side)) : at((i >> 1) % side)));
+      for (const net of this.nets) net.plane = { x, y, reach };
       this.pictured = 0;
     }
 
-    /** @param {boolean} on */
     async play(on) {
       if (on && !(await this.wake())) return;
-      this.playing = on;
-      this.then = performance.now();
-      const button = this.find("play");
+      const button = this.find("play"), ended = this.playing && !on;
+      Object.assign(this, { playing: on, then: performance.now(), owed: 0 });
       button.textContent = on ? "Pause" : "Play";
       button.toggleAttribute("data-on", on);
-      if (on) this.frame();
-      else this.say();
+      this.repaint();
+      if (ended) this.say();
     }
 
     async step() {
-      if (!this.nets.length) return void this.wake();
+      const there = this.nets.length;
+      if (!(await this.wake()) || !there) return; // the first step is there as soon as the networks are
       this.play(false);
       this.ask(1);
     }
 
-    /** @param {number} steps */
-    ask(steps, ms = Infinity) {
+    ask(steps, ms) {
       if (this.asked) return;
-      const grid = this.nets[0]?.plane && performance.now() - this.pictured > 120 ? this.grid : null;
-      if (grid) this.pictured = performance.now();
+      const old = performance.now() - this.pictured > 120 && this.nets[0].plane;
+      if (old) this.pictured = performance.now();
       this.asked = true;
-      this.post?.({ make: this.turn, steps, ms, points: grid });
+      this.post({ make: this.turn, steps, ms, points: old && this.grid });
     }
 
-    /** Once a frame as long as there is something to show or to ask: a tab in the background gets none, and rests. */
+    // ---- what is seen
+    repaint() {
+      this.fresh = true;
+      this.frame();
+    }
+
+    /** Draws, and asks for steps, as long as there is need: a tab in the background gets no frames, and rests. */
     frame() {
-      if (this.waiting) return;
-      this.waiting = requestAnimationFrame(now => {
-        this.waiting = 0;
-        if (!this.root.isConnected) return this.worker?.terminate();
-        const calm = matchMedia("(prefers-reduced-motion: reduce)").matches ? 500 : 0;
-        if (this.fresh && (!this.playing || now - this.drawn >= calm)) this.paint(now);
-        if (!this.playing || document.hidden) return;
-        const rate = Number(this.find("speed").value), past = Math.min(now - this.then, 100);
+      this.waiting ??= requestAnimationFrame(now => {
+        this.waiting = null;
+        const calm = this.playing && matchMedia("(prefers-reduced-motion: reduce)").matches ? CALM : 0;
+        if (this.fresh && now - this.drawn >= calm) this.paint(now);
+        if (!this.playing || document.hidden || !this.root.isConnected) return;
+        const rate = Number(this.find("speed").value) / 1000;
+        this.owed = Math.min(this.owed + rate * (now - this.then), 1 + 100 * rate); // what can't be kept up with is let go
         this.then = now;
-        this.owed = Math.min(this.owed + (past * rate) / 1000, rate / 10 + 1);
-        if (this.owed >= 1 && !this.asked) this.ask(Math.floor(this.owed), SLICE), (this.owed %= 1);
+        if (this.owed >= 1 && !this.asked) this.ask(Math.floor(this.owed), SLICE), this.owed %= 1;
         this.frame();
       });
     }
 
-    // ---- what is seen
-    /** @param {number} now */
     paint(now) {
-      const { nets, view } = this, its = this.look;
-      if (!its || !nets.length || nets.some(({ state }) => !state)) return;
+      const { nets, view } = this, { log } = VIEWS[view];
+      if (!nets.length || nets.some(({ state }) => !state)) return;
       this.fresh = false;
       this.drawn = now;
+      this.look ??= look(document.body);
       const shown = nets.flatMap(net => net.lists(view)).flat().filter(Number.isFinite);
-      const { log } = VIEWS[view], known = this.range?.view === view && this.range.turn === this.turn ? this.range : { low: Infinity, high: -Infinity };
-      const low = Math.min(known.low, ...shown.map(Math.floor)), high = Math.max(known.high, low + 1, ...shown.map(Math.ceil));
-      this.range = { view, turn: this.turn, low, high }; // it only grows, so that the axis holds still
+      const [low, high] = this.range?.view === view ? this.range : [Infinity, -Infinity]; // it only grows: an axis holds still
+      this.range = log && shown.length ? [Math.min(low, ...shown.map(Math.floor)), Math.max(high, ...shown.map(Math.ceil))] : [0, 1];
+      if (this.range[0] === this.range[1]) this.range[1] += 1;
+      this.range.view = view;
       for (const net of nets) {
-        net.draw(its, view, log ? (Number.isFinite(low) ? [low, high] : [-1, 0]) : [0, 1]);
+        net.draw(this.look, view, this.range);
         net.words();
       }
       if (this.playing && now - this.spoken > SPOKEN) this.say();
     }
 
-    repaint() {
-      this.fresh = true;
-      if (this.nets.length) this.frame();
-    }
-
-    /** The theme has changed, or the page goes to paper. @param {Element} scope */
+    /** The theme has changed, or the page goes to paper. */
     dress(scope = document.body) {
-      if (!this.nets.length) return;
       this.look = look(scope);
       this.paint(performance.now());
     }
 
     say() {
-      if (this.nets.some(({ state }) => !state) || !this.nets.length) return;
+      const { nets } = this, many = nets.length > 1;
+      if (nets.some(({ state }) => !state)) return;
       this.spoken = performance.now();
-      const told = this.nets.map((net, i) => (this.nets.length > 1 ? `${["First", "Second"][i]} network. ` : "") + net.words());
-      this.find("said").textContent = told.join(" ");
-      this.tabulate();
-    }
-
-    /** The last step's numbers, for whoever can't see them drawn. */
-    tabulate() {
-      const [{ setting, state }] = this.nets;
-      const columns = this.nets.flatMap(({ state: its, first }, i) => ["gradients", "updates", "saturated", "dead", "signal"]
-        .filter(key => its?.[key]?.length === state?.gradients.length || key === "gradients")
-        .map(key => ({ name: `${this.nets.length > 1 ? `${["first", "second"][i]}: ` : ""}${key}`, values: its?.[key] ?? [], first }))
-      );
-      const rows = Math.max(...columns.map(({ values }) => values.length));
-      const cell = (/** @type {string} */ tag, /** @type {any} */ text) => make(tag, { textContent: text });
-      this.find("table").replaceChildren(
-        make("thead", {}, make("tr", {}, cell("th", setting.net === "mlp" ? "layer" : "time step"), ...columns.map(({ name }) => cell("th", name)))),
-        make("tbody", {}, ...Array.from({ length: rows }, (_, i) => make("tr", {}, cell("th", i + 1),
-          ...columns.map(({ values }) => cell("td", i in values ? number(values[i], 4) : ""))))),
-      );
+      this.find("said").textContent = nets.map((net, i) => (many ? `Network ${i + 1}. ` : "") + net.words()).join(" ");
+      const columns = nets.flatMap(({ state }, i) => ["gradients", "updates", "saturated", "dead"].filter(key => state[key]?.length)
+        .map(key => ({ name: many ? `${i + 1}: ${key}` : key, values: state[key] })));
+      const row = (name, cells) => make("tr", {}, ...[name, ...cells].map((textContent, i) => make(i && name >= 0 ? "td" : "th", { textContent })));
+      const rows = Array.from({ length: Math.max(...columns.map(({ values }) => values.length)) }, (_, i) =>
+        row(i + 1, columns.map(({ values }) => (i in values ? number(values[i], 4) : ""))));
+      const head = row(isLayered(nets[0].setting) ? "layer" : "time step", columns.map(({ name }) => name));
+      this.find("table").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
     }
 
     // ---- the controls
-    /** @param {string} key */
-    field(key) {
-      const recurrent = this.settings[this.edited].net !== "mlp";
-      return this.fields.namedItem(key === "data" && recurrent ? "task" : key); // `length` is a property as well
+    /** The control of a key; `length` is a property of the controls as well, and data has one for each kind of network. */
+    field(key, { net }) {
+      return this.form.elements.namedItem(key === "data" && net !== "mlp" ? "task" : key);
     }
 
     /** Shows the edited network's setting in the controls. */
     write() {
       const setting = this.settings[this.edited], both = this.settings.length > 1;
-      for (const label of this.form.querySelectorAll("[data-for]")) label.hidden = !label.dataset.for.split(" ").includes(setting.net);
+      for (const label of this.form.querySelectorAll("[data-for]")) label.hidden = !label.dataset.for.includes(setting.net);
       for (const [key, value] of Object.entries(setting)) {
-        const field = this.field(key);
-        if (!field) continue;
-        const text = String(value);
-        if (field.options && ![...field.options].some(option => option.value === text)) field.add(new Option(text, text));
+        const field = this.field(key, setting), text = String(value);
+        if (field.options && ![...field.options].some(option => option.value === text)) field.add(new Option(text));
         field.value = text;
         this.label(field);
       }
       this.find("which").hidden = !both;
-      this.fields.which.value = String(this.edited);
+      this.form.elements.which.value = this.edited;
       this.find("compare").textContent = both ? "Show one" : "Compare two";
-      this.find("code").textContent = engine().script(setting);
-      this.find("command").textContent = `vgdocs train "${engine().query(setting) || "net=mlp"}" --steps 100`;
+      this.find("code").textContent = window.vgTrain.script(setting);
+      this.find("command").textContent = `vgdocs train "${write(setting)}" --steps 100`;
       const here = address(this.settings);
       for (const link of document.querySelectorAll(".vg-train-presets a")) {
-        const its = /** @type {HTMLAnchorElement} */ (link);
-        its.ariaCurrent = address(parse(its.search)) === here ? "true" : null;
+        link.ariaCurrent = address(parse(link.search)) === here ? "true" : null;
       }
     }
 
-    /** What a slider says. @param {any} field */
+    /** What a slider says. */
     label(field) {
-      const told = field.parentElement?.querySelector("output");
-      if (told) told.textContent = field.value;
+      const said = field.parentElement.querySelector("output");
+      if (said) said.textContent = field.value;
     }
 
-    /** @param {any} field */
-    async turned(field) {
-      if (field.name === "which" && this.nets.length) return this.edited = Number(field.value), this.write();
-      if (field.name === "speed") return;
-      const { name, value } = field; // waking writes the address's setting into the controls
+    async turned({ name, value, type }) {
+      const walk = type === "range" && this.touched === name; // a walk along a slider is one entry of the history
+      this.touched = name;
       if (!(await this.wake())) return;
-      this.change({ [name === "task" ? "data" : name]: value }, field.type !== "range" || this.touched !== field);
-      this.touched = field;
+      if (name === "which") this.edited = Number(value), this.write();
+      else this.change(name === "task" ? "data" : name, value, walk);
     }
 
-    /** @param {Setting} changed @param {boolean} entry whether it is a new entry of the history */
-    change(changed, entry) {
-      const [key] = Object.keys(changed), old = this.settings[this.edited];
-      const family = (/** @type {string} */ net) => net === "mlp", moved = key === "net" && family(changed.net) !== family(old.net);
+    change(key, value, walk = false) {
+      const moved = key === "net" && isLayered({ net: value }) !== isLayered(this.settings[0]); // both go, for want of common data
       try {
         const next = this.settings.map((setting, i) => {
-          if (i !== this.edited && !SHARED.includes(key) && !moved) return setting;
-          const query = new URLSearchParams(engine().query(setting));
-          if (moved) for (const name of [...query.keys()]) if (!["optimizer", "lr", "batch", "seed", "width", "clip", "warmup"].includes(name)) query.delete(name);
-          query.set(key, String(changed[key]));
-          return engine().parse(query.toString());
+          if (i !== this.edited && !moved && !SHARED.includes(key)) return setting;
+          const query = new URLSearchParams(moved ? { optimizer: setting.optimizer, seed: setting.seed } : write(setting));
+          if (key === "optimizer") query.delete("lr"); // each has its own
+          query.set(key, value);
+          return read(query);
         });
         this.complain("");
         this.start(next);
-        this.remember(entry);
-      } catch (error) {
-        this.complain(`${/** @type {Error} */ (error).message}.`);
+        this.remember(walk);
+      } catch ({ message }) {
+        this.complain(`${message}.`);
         this.write(); // what holds
       }
     }
 
     async compare() {
       if (!(await this.wake())) return;
-      const [one, two] = this.settings, cures = { mlp: "activation:relu,init:he", rnn: "init:orthogonal", lstm: "forget:3", gru: "net:lstm" };
-      if (two) this.edited = 0, this.start([one]);
-      else this.edited = 1, this.start(parse(`${engine().query(one)}&vs=${cures[/** @type {"mlp"} */ (one.net)]}`));
-      this.remember(true);
+      const [one, two] = this.settings;
+      this.edited = two ? 0 : 1;
+      this.start(two ? [one] : parse(`${write(one)}&vs=${contrast(one)}`));
+      this.remember();
     }
 
-    /** @param {Setting} setting */
-    describe(setting) {
-      const text = (/** @type {string} */ key) => {
-        const field = this.fields.namedItem(key), option = [...(field?.options ?? [])].find(({ value }) => value === String(setting[key]));
-        return option?.text ?? String(setting[key]);
-      };
-      const { net, depth, width, length } = setting, some = (/** @type {string} */ key, /** @type {string} */ none) => (String(setting[key]) === none ? [] : [text(key)]);
-      const own = net === "mlp"
-        ? [`${text("activation")}, ${depth} ${depth === 1 ? "layer" : "layers"} of ${width}`, text("init"), ...some("norm", "none"), ...some("skip", "none")]
-        : [`${text("net")} of ${width}, ${length} steps`, ...(net === "rnn" ? [text("init")] : []), ...(net === "lstm" && Number(setting.forget) ? [`forget bias ${setting.forget}`] : [])];
-      const gain = Number(setting.gain ?? 1) === 1 ? [] : [`weights × ${setting.gain}`];
-      return [...own, ...gain, `${text("optimizer")} ${setting.lr}`].join(", ");
+    describe(setting, all) {
+      const { net, depth, width, length, norm, skip, forget, gain, lr } = setting;
+      const text = key => [...this.field(key, setting).options].find(({ value }) => value === String(setting[key])).text;
+      const size = `${isLayered(setting) ? `${depth} layer${depth > 1 ? "s" : ""}` : `${length} steps`}${width === 32 ? "" : ` of ${width}`}`;
+      const parts = [text(net === "mlp" ? "activation" : "net"), size, text("init")];
+      if (gain !== 1) parts.push(`× ${gain}`);
+      if (isLayered(setting) && norm !== "none") parts.push(text("norm"));
+      if (isLayered(setting) && skip !== "none") parts.push(text("skip"));
+      if (forget) parts.push(`forget bias ${forget}`);
+      if (all.some(other => other.lr !== lr) || all.length === 1) parts.push(`${text("optimizer")} ${lr}`);
+      return parts.join(", ");
     }
 
     // ---- the address
     follow() {
       this.search = location.search;
-      this.root.dataset.live ||= "1"; // at once, so that nothing moves later
       this.obey(location.search);
     }
 
-    /** Shows what a query asks for; whether it could. @param {string} search */
+    /** Shows what a query asks for, or says why not and shows the opening; whether anything could be shown. */
     async obey(search) {
+      this.stage(search);
       if (!(await this.fetch())) return false;
-      let settings;
+      let settings = parse(this.opening);
       try {
-        settings = parse(isAsked(search) ? search : this.opening);
+        if (isAsked(search)) settings = parse(search);
         this.complain("");
-      } catch (error) {
-        settings = parse(this.opening);
-        this.complain(`The address asks for what isn’t here: ${/** @type {Error} */ (error).message}. Shown is what the page opens with.`);
+      } catch ({ message }) {
+        this.complain(`The address asks for what isn’t here: ${message}. Shown is what the page opens with.`);
       }
       this.edited = 0;
       this.play(false);
@@ -694,52 +636,45 @@
       return true;
     }
 
-    /** @param {string} search */
     async open(search) {
       if (!(await this.obey(search))) return;
-      this.remember(true);
+      this.remember();
       this.find("bar").scrollIntoView({ block: "nearest" });
     }
 
-    /** @param {boolean} entry */
-    remember(entry) {
+    remember(walk = false) {
       const search = address(this.settings);
       if (search === location.search) return;
       const state = { x: scrollX, y: scrollY }; // what Material keeps there, to scroll to on the way back
       history.replaceState(state, "");
-      history[entry ? "pushState" : "replaceState"](state, "", search);
+      history[walk ? "replaceState" : "pushState"](state, "", search);
       this.search = search;
     }
 
-    /** @param {string} text */
     complain(text) {
       Object.assign(this.find("complaint"), { textContent: text, hidden: !text });
     }
 
-    /** @param {string} where @param {() => string} what */
-    async copy(where, what) {
+    async copy(what) {
       if (!(await this.wake())) return;
-      const said = this.find(where);
+      const said = this.find("copied"), text = what();
       try {
-        await navigator.clipboard.writeText(what());
+        await navigator.clipboard.writeText(text);
         said.textContent = "Copied.";
       } catch { // not allowed
-        const code = this.find("code");
-        code.closest("details").open = true;
-        getSelection()?.selectAllChildren(code);
-        said.textContent = "This browser doesn’t let a page copy; the script is selected, the address stands above.";
+        said.textContent = `This browser doesn’t let a page copy. ${text.startsWith("http") ? text : "The script stands below."}`;
+        this.find("script").open = true;
       }
     }
   }
 
-  /** @type {Page | null} */
-  let current = null;
+  let current = null; // of the page that is shown
   const isShown = () => current?.root.isConnected && location.pathname === current.path;
 
-  // Material's instant navigation doesn't look at the query: hence before it, in the capturing phase, as in explore.js.
+  // Before Material's instant navigation, which doesn't look at the query: as in explore.js.
   document.addEventListener("click", event => {
-    const link = /** @type {Element} */ (event.target).closest?.("a[href]");
-    if (!(link instanceof HTMLAnchorElement) || !current || !isShown() || link.target || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    const link = event.target.closest?.("a[href]");
+    if (!link || !isShown() || link.target || event.metaKey || event.ctrlKey || event.shiftKey) return;
     if (link.origin !== location.origin || link.pathname !== current.path) return;
     if (link.hash) return void (link.search = location.search); // to a heading: the setting stays as it is by now
     event.preventDefault();
@@ -747,21 +682,27 @@
     current.open(link.search);
   }, true);
   addEventListener("popstate", event => {
-    if (!current || !isShown() || location.search === current.search) return;
+    if (!isShown() || location.search === current.search) return;
     event.stopImmediatePropagation();
     current.follow();
   }, true);
-  document.addEventListener("visibilitychange", () => {
-    if (current && !document.hidden) current.then = performance.now(), current.frame();
-  });
 
+  document.addEventListener("visibilitychange", () => {
+    if (!current || document.hidden) return;
+    current.then = performance.now();
+    current.frame();
+  });
   new MutationObserver(() => current?.dress()).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
-  const paper = document.body.appendChild(make("div", { hidden: true })); // white, whatever the screen is
+  const paper = document.body.appendChild(make("div", { hidden: true })); // is white, whatever the screen is
   paper.dataset.mdColorScheme = "default";
   addEventListener("beforeprint", () => current?.dress(paper));
   addEventListener("afterprint", () => current?.dress());
 
-  window.vg.train = root => void (current?.root === root || (current = new Page(root)));
+  window.vg.train = root => {
+    if (current?.root === root) return;
+    current?.worker?.terminate();
+    current = new Page(root);
+  };
   const waiting = document.querySelector(".vg-train");
   if (waiting) window.vg.train(waiting); // vg.js has been here before this file was
 })();
