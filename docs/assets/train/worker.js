@@ -26,7 +26,7 @@
       for (let step = 0; step < steps && (!step || performance.now() < end); step++) {
         states.push(trainers.map(trainer => trainer.step()));
       }
-      const classes = points && trainers.map(trainer => trainer.predict(points));
+      const classes = points ? trainers.map(trainer => trainer.predict(points)) : null;
       const data = settings && settings[0].net === "mlp" && settings[0].data !== "digits" ? trainers[0].data : null;
       post({ make, states, classes, data });
     };
