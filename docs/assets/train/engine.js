@@ -226,7 +226,7 @@
   // ---- The feed-forward network ------------------------------------------------------------------------------------
   /** @param {Setting} setting @param {Random} draws @param {number} inputs @param {number} classes */
   function feedForward(setting, draws, inputs, classes) {
-    const { depth, width, batch, init, skip } = setting, [phi, slope, steepest = 0] = PHI[setting.activation];
+    const { depth, width, batch, init, skip } = setting, [phi, slope, steepest = -Infinity] = PHI[setting.activation];
     const alpha = parameter(zeros(depth)), size = batch * width;
     /** @param {number} rows @param {number} columns */
     const linear = (rows, columns) => {
@@ -440,8 +440,8 @@
   /** Shifted and scaled by the mean and the standard deviation of all pixels. @param {{ pixels: string, labels: string }} digits */
   function images({ pixels, labels }) {
     const x = zeros(pixels.length).map((_, i) => pixels.charCodeAt(i) - 97), n = x.length;
-    const mean = x.reduce((sum, value) => sum + value, 0) / n;
-    const deviation = Math.sqrt(x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / n);
+    const sum = x.reduce((all, value) => all + value, 0), squares = x.reduce((all, value) => all + value * value, 0);
+    const mean = sum / n, deviation = Math.sqrt(n * squares - sum * sum) / n; // of whole numbers: nothing is rounded
     return { x: x.map(value => (value - mean) / deviation), y: Uint8Array.from(labels, Number) };
   }
 
@@ -450,23 +450,22 @@
   function crossEntropy(logits, labels, classes) {
     let loss = 0, right = 0;
     for (let row = 0; row < labels.length; row++) {
-      const its = logits.subarray(row * classes, (row + 1) * classes), own = its[labels[row]];
-      const best = its.indexOf(its.reduce((a, b) => Math.max(a, b)));
-      loss += softmax(its) - own;
-      if (best === labels[row]) right++;
-      its[labels[row]] -= 1;
-      for (let k = 0; k < classes; k++) its[k] /= labels.length;
+      const its = logits.subarray(row * classes, (row + 1) * classes), own = labels[row];
+      logSoftmax(its);
+      loss -= its[own];
+      if (its.every((value, k) => (k < own ? value < its[own] : value <= its[own]))) right++;
+      for (let k = 0; k < classes; k++) its[k] = (Math.exp(its[k]) - (k === own ? 1 : 0)) / labels.length;
     }
     return { loss: loss / labels.length, accuracy: right / labels.length };
   }
 
-  /** Turns logits into probabilities and returns the logarithm of what these were divided by. @param {Float64Array} logits */
-  function softmax(logits) {
+  /** Turns logits into the logarithms of their probabilities. @param {Float64Array} logits */
+  function logSoftmax(logits) {
     let most = -Infinity, sum = 0;
     for (let k = 0; k < logits.length; k++) most = Math.max(most, logits[k]);
-    for (let k = 0; k < logits.length; k++) sum += logits[k] = Math.exp(logits[k] - most);
-    for (let k = 0; k < logits.length; k++) logits[k] /= sum;
-    return most + Math.log(sum);
+    for (let k = 0; k < logits.length; k++) sum += Math.exp(logits[k] - most);
+    const rest = Math.log(sum);
+    for (let k = 0; k < logits.length; k++) logits[k] = logits[k] - most - rest; // in PyTorch's order: a small loss is exact
   }
 
   /** What is subtracted, per unit of learning rate, as PyTorch's optimisers have it by default; t counts from 1.
@@ -536,7 +535,7 @@
     }
 
     return {
-      data,
+      data, network,
       step() {
         nextBatch();
         const logits = network.forward(x, batch, true), { loss, accuracy } = crossEntropy(logits, labels, classes);
@@ -552,8 +551,8 @@
           const some = points.subarray(first * inputs, (first + batch) * inputs), rows = some.length / inputs;
           found.set(network.forward(some, rows, false).subarray(0, rows * classes), first * classes);
         }
-        for (let row = 0; row < n; row++) softmax(found.subarray(row * classes, (row + 1) * classes));
-        return found;
+        for (let row = 0; row < n; row++) logSoftmax(found.subarray(row * classes, (row + 1) * classes));
+        return found.map(Math.exp);
       },
     };
   }
