@@ -1,7 +1,7 @@
 // @ts-check
-/* Trains the networks of docs/train.md in float64, with PyTorch's numbers: the networks, draws and updates of the script
- * that `vgTrain.script` makes of settings.js, which vgdocs.explorer.train has written. Runs in a page, in a worker and
- * where there is no page. `create` needs this file alone, and for the digits digits.js; all else needs settings.js.
+/* Trains the networks of docs/train.md in float64 with PyTorch's numbers: networks, draws and updates are those of the
+ * script that `vgTrain.script` makes of settings.js, which vgdocs.explorer.train has written. Runs in a page, in a worker
+ * and where there is no page. `create` needs this file, and for the digits digits.js; all else needs settings.js.
  *
  * Matrices are flat, row by row; x, h and z have a row an example. Backward is by hand: a part turns the gradient of
  * what it gave into that of what it was given, and leaves its parameters' gradients in their `g`.
