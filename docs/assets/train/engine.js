@@ -1,7 +1,7 @@
 // @ts-check
 /* Trains the networks of docs/train.md in float64 with PyTorch's numbers: networks, draws and updates are those of the
- * script that `vgTrain.script` makes of settings.js, which vgdocs.explorer.train has written. Runs in a page, in a worker
- * and where there is no page. `create` needs this file, and for the digits digits.js; all else needs settings.js.
+ * script that `vgTrain.script` makes of settings.js, which vgdocs.explorer.train has written. Runs in a page, in a
+ * worker and where there is no page. `create` needs this file, and for digits digits.js; all else needs settings.js.
  *
  * Matrices are flat, row by row; x, h and z have a row an example. Backward is by hand: a part turns the gradient of
  * what it gave into that of what it was given, and leaves its parameters' gradients in their `g`.
@@ -504,8 +504,8 @@
   /** JSON has no nan and no infinity: they are strings, in Python's words. @param {number} x */
   const plain = x => (Number.isFinite(x) ? x : Number.isNaN(x) ? "nan" : x > 0 ? "inf" : "-inf");
 
-  /** A network with its data and its optimiser. `step` takes a step and tells of it: gradients before clipping, norms of
-   * updates over those of weights. `predict` gives the classes' probabilities at points, flat, as after `model.eval()`.
+  /** A network with its data and its optimiser. `step` takes a step and tells of it: gradients before clipping, updates
+   * as norms over those of the weights. `predict` gives the classes' probabilities at points, flat, as after `model.eval()`.
    * @param {Setting} setting @param {Digits} [digits] what digits.js holds, for those */
   function create(setting, digits = (/** @type {any} */ (globalThis)).vgTrainDigits) {
     const { net, batch, length, optimizer, lr, warmup } = setting, isFlat = net === "mlp";
