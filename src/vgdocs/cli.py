@@ -1,4 +1,4 @@
-"""The command line: vgdocs init | new | run | show | numbers | diff | check | assets | explore."""
+"""The command line: vgdocs init | new | run | show | numbers | diff | check | assets | explore | train."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ try:
     from vgdocs.engine.numbers import count, fill
     from vgdocs.engine.progress import bar
     from vgdocs.engine.runner import share
-    from vgdocs.explorer.cli import explore
+    from vgdocs.explorer.cli import explore, train
     from vgdocs.pages import settings, site_assets
     from vgdocs.pages.citations import Scanner
     from vgdocs.pages.report import report
@@ -281,3 +281,4 @@ def _total(library: Library) -> str:
 
 
 cli.add_command(explore)
+cli.add_command(train)

@@ -1,10 +1,10 @@
 // @ts-check
-/* Trains the networks of docs/train.md in float64, with PyTorch's numbers: the very networks, draws and updates of the
- * script that `vgTrain.script` makes of settings.js, which vgdocs.explorer.train has written. Runs in a page, in a worker
- * and where there is no page at all; `create` needs nothing but this file, the settings' words settings.js as well.
+/* Trains the networks of docs/train.md in float64 with PyTorch's numbers: networks, draws and updates are those of the
+ * script that `vgTrain.script` makes of settings.js, which vgdocs.explorer.train has written. Runs in a page, in a
+ * worker and where there is no page. `create` needs this file, and for digits digits.js; all else needs settings.js.
  *
- * Matrices are flat, row by row; x, h and z have a row an example. Backward is by hand: each part returns or leaves the
- * gradient of the loss with respect to what it was given.
+ * Matrices are flat, row by row; x, h and z have a row an example. Backward is by hand: a part turns the gradient of
+ * what it gave into that of what it was given, and leaves its parameters' gradients in their `g`.
  */
 (() => {
   "use strict";
@@ -12,9 +12,11 @@
   const SYMBOLS = 4, POINTS = 400, NOISE = 0.05;
   const FLAT = 0.05; // saturated: where the slope is below this share of the largest one, as in vgdocs.probe
 
+  /** @typedef {Float64Array} Matrix */
   /** @typedef {{ uniform: () => number, normal: () => number }} Random */
-  /** @typedef {{ w: Float64Array, g: Float64Array, m: Float64Array, v: Float64Array }} Parameter */
+  /** @typedef {{ w: Matrix, g: Matrix, m: Matrix, v: Matrix }} Parameter with gradient and optimiser's averages */
   /** @typedef {Record<string, any>} Setting */
+  /** @typedef {{ pixels: string, labels: string }} Digits */
 
   // ---- Random numbers: SplitMix32, a hash of a number's place ------------------------------------------------------
   /** @param {number} x */
@@ -39,13 +41,14 @@
   const zeros = (/** @type {number} */ n) => new Float64Array(n);
   const fill = (/** @type {number} */ n, /** @type {() => number} */ draw) => zeros(n).map(draw);
 
-  /** @param {Float64Array} w @returns {Parameter} */
+  /** @param {Matrix} w @returns {Parameter} */
   const parameter = w => ({ w, g: zeros(w.length), m: zeros(w.length), v: zeros(w.length) });
 
   /** @param {Random} draws @param {number} n @param {number} fanIn */
   const asPyTorch = (draws, n, fanIn) => fill(n, () => (2 * draws.uniform() - 1) / Math.sqrt(fanIn));
 
-  /** A matrix's start, before the gain. @type {Record<string, (draws: Random, rows: number, columns: number) => Float64Array>} */
+  /** A matrix's start, before the gain.
+   * @type {Record<string, (draws: Random, rows: number, columns: number) => Matrix>} */
   const WEIGHT = {
     pytorch: (draws, rows, columns) => asPyTorch(draws, rows * columns, columns),
     xavier: (draws, rows, columns) => fill(rows * columns, () => draws.normal() * Math.sqrt(2 / (rows + columns))),
@@ -54,9 +57,9 @@
     orthogonal(draws, rows, columns) {
       const long = Math.max(rows, columns), short = Math.min(rows, columns);
       const drawn = fill(long * short, draws.normal), result = zeros(long * short);
-      /** @type {Float64Array[]} */
-      const basis = [];
-      for (let j = 0; j < short; j++) { // Gram-Schmidt, twice, which leaves nothing: Q of QR, if R's diagonal is positive
+      /** @type {Matrix[]} */
+      const basis = []; // Q of QR with R's diagonal positive, by Gram and Schmidt; a second time for what rounding left
+      for (let j = 0; j < short; j++) {
         const q = zeros(long).map((_, i) => drawn[i * short + j]);
         for (const p of [...basis, ...basis]) {
           const dot = q.reduce((sum, value, i) => sum + value * p[i], 0);
@@ -65,7 +68,8 @@
         const size = Math.sqrt(q.reduce((sum, value) => sum + value * value, 0));
         basis.push(q.map(value => value / size));
       }
-      basis.forEach((q, j) => q.forEach((value, i) => (result[rows >= columns ? i * short + j : j * long + i] = value)));
+      const at = rows >= columns ? [short, 1] : [1, long]; // as columns, or as rows
+      basis.forEach((q, j) => q.forEach((value, i) => (result[i * at[0] + j * at[1]] = value)));
       return result;
     },
   };
@@ -74,9 +78,9 @@
   const weight = ({ init, gain }, draws, rows, columns) => WEIGHT[init](draws, rows, columns).map(w => gain * w);
 
   // ---- Matrices ----------------------------------------------------------------------------------------------------
-  /** C (n, m) = A (n, k) B (k, m), or that added to it. A and B are given with the strides of their rows and columns: those
-   * of a transposed matrix change places. Four rows by two columns at a time; at an edge the last one is done again.
-   * @param {Float64Array} C @param {Float64Array} A @param {Float64Array} B @param {number} n @param {number} m @param {number} k
+  /** C (n, m) = A (n, k) B (k, m), or that added to it. A and B come with the strides of their rows and columns, which
+   * change places in a transposed matrix. Four rows by two columns at a time; at an edge the last one is done again.
+   * @param {Matrix} C @param {Matrix} A @param {Matrix} B @param {number} n @param {number} m @param {number} k
    * @param {number} aRow @param {number} aColumn @param {number} bRow @param {number} bColumn @param {boolean} add */
   function multiply(C, A, B, n, m, k, aRow, aColumn, bRow, bColumn, add) {
     for (let i = 0; i < n; i += 4) {
@@ -101,15 +105,17 @@
     }
   }
 
-  /** z = x Wᵀ + b, for n rows. @param {Float64Array} z @param {Float64Array} x @param {Parameter} W @param {Parameter} b @param {number} n */
+  /** z = x Wᵀ + b, for n rows.
+   * @param {Matrix} z @param {Matrix} x @param {Parameter} W @param {Parameter} b @param {number} n */
   function affine(z, x, W, b, n) {
     const rows = b.w.length, columns = W.w.length / rows;
     for (let i = 0; i < n; i++) z.set(b.w, i * rows);
     multiply(z, x, W.w, n, rows, columns, columns, 1, 1, columns, true);
   }
 
-  /** The gradients of W and b, and that of x into dx. @param {Float64Array} dz @param {Float64Array} x @param {Parameter} W
-   * @param {Parameter} b @param {number} n @param {Float64Array | null} dx */
+  /** From dz the gradients of W, of b and, into dx, that of x.
+   * @param {Matrix} dz @param {Matrix} x @param {Parameter} W @param {Parameter} b @param {number} n
+   * @param {Matrix?} dx */
   function affineBack(dz, x, W, b, n, dx) {
     const rows = b.w.length, columns = W.w.length / rows;
     multiply(W.g, dz, x, rows, columns, n, 1, rows, columns, 1, false);
@@ -117,14 +123,14 @@
     if (dx) multiply(dx, dz, W.w, n, columns, rows, rows, 1, columns, 1, false);
   }
 
-  /** @param {Float64Array} sum @param {Float64Array} x @param {number} n */
+  /** @param {Matrix} sum @param {Matrix} x @param {number} n */
   function sumRows(sum, x, n) {
     const columns = sum.length;
     sum.fill(0);
     for (let i = 0, at = 0; i < n; i++) for (let j = 0; j < columns; j++) sum[j] += x[at++];
   }
 
-  /** Frobenius norm, right also where the squares would underflow or overflow. @param {Float64Array} x */
+  /** Frobenius norm, right also where the squares would underflow or overflow. @param {Matrix} x */
   function norm(x) {
     let sum = 0;
     for (let i = 0; i < x.length; i++) sum += x[i] * x[i];
@@ -137,15 +143,15 @@
     return size * Math.sqrt(sum);
   }
 
-  /** @param {Float64Array} x */
+  /** @param {Matrix} x */
   const rms = x => norm(x) / Math.sqrt(x.length);
 
-  // ---- Activations: the value at z, the slope from z and the value, and the largest slope where the ends are flat --------
+  // ---- Activations -------------------------------------------------------------------------------------------------
   const sigmoid = (/** @type {number} */ z) => 1 / (1 + Math.exp(-z));
 
-  /** The normal distribution's density and distribution, whose series has no term below 0. @param {number} z */
+  /** The normal distribution's. @param {number} z */
   const density = z => Math.exp(-z * z / 2) / Math.sqrt(2 * Math.PI);
-  const distribution = (/** @type {number} */ z) => {
+  const distribution = (/** @type {number} */ z) => { // by a series whose terms have one sign: nothing cancels
     if (Math.abs(z) > 9) return z > 0 ? 1 : 0;
     let term = z, sum = z;
     for (let n = 3; Math.abs(term) > 1e-17 * Math.abs(sum); n += 2) sum += term *= z * z / n;
@@ -153,7 +159,8 @@
   };
   const ALPHA = 1.6732632423543772, SCALE = 1.0507009873554805; // selu's
 
-  /** @type {Record<string, [(z: number) => number, (z: number, h: number) => number, number?]>} */
+  /** The value at z, the slope from z and the value, and the largest slope where the ends are flat.
+   * @type {Record<string, [(z: number) => number, (z: number, h: number) => number, number?]>} */
   const PHI = {
     linear: [z => z, () => 1],
     sigmoid: [sigmoid, (_, h) => h * (1 - h), 0.25],
@@ -166,8 +173,9 @@
     silu: [z => z * sigmoid(z), z => sigmoid(z) * (1 + z * (1 - sigmoid(z)))],
   };
 
-  // ---- Normalisation, as PyTorch's modules: a unit over the batch, or an input over its units --------------------------
-  /** @param {string} kind @param {number} width @param {number} batch */
+  // ---- Normalisation -----------------------------------------------------------------------------------------------
+  /** As PyTorch's modules: of a unit over the batch, or of an example over its units. In place.
+   * @param {string} kind @param {number} width @param {number} batch */
   function normalisation(kind, width, batch) {
     const overBatch = kind === "batch", centred = kind !== "rms", eps = centred ? 1e-5 : Number.EPSILON;
     const gain = parameter(zeros(width).fill(1)), offset = parameter(zeros(width));
@@ -175,7 +183,7 @@
     const unit = zeros(batch * width), scale = zeros(Math.max(batch, width)); // z before gain and offset; 1 / deviation
     const [step, stride] = overBatch ? [width, 1] : [1, width]; // to the next of a group, and to the next group
 
-    /** @param {Float64Array} z @param {number} n @param {boolean} training */
+    /** @param {Matrix} z @param {number} n @param {boolean} training */
     function forward(z, n, training) {
       const groups = overBatch ? width : n, size = overBatch ? n : width;
       for (let g = 0; g < groups; g++) {
@@ -199,7 +207,7 @@
       }
     }
 
-    /** @param {Float64Array} dz @param {number} n */
+    /** @param {Matrix} dz @param {number} n */
     function backward(dz, n) {
       const groups = overBatch ? width : n, size = overBatch ? n : width;
       gain.g.fill(0);
@@ -226,7 +234,7 @@
   // ---- The feed-forward network ------------------------------------------------------------------------------------
   /** @param {Setting} setting @param {Random} draws @param {number} inputs @param {number} classes */
   function feedForward(setting, draws, inputs, classes) {
-    const { depth, width, batch, init, skip } = setting, [phi, slope, steepest = 0] = PHI[setting.activation];
+    const { depth, width, batch, init, skip } = setting, [phi, slope, steepest = -Infinity] = PHI[setting.activation];
     const alpha = parameter(zeros(depth)), size = batch * width;
     /** @param {number} rows @param {number} columns */
     const linear = (rows, columns) => {
@@ -246,7 +254,7 @@
     /** What a branch is multiplied by; nothing goes around the first layer. @param {number} l */
     const share = l => (skip === "rezero" ? alpha.w[l] : skip === "scaled" ? 1 / Math.sqrt(depth) : 1);
 
-    /** @param {Float64Array} x @param {number} n @param {boolean} training */
+    /** @param {Matrix} x @param {number} n @param {boolean} training */
     function forward(x, n, training) {
       let h = x;
       for (let l = 0; l < depth; l++) {
@@ -264,7 +272,7 @@
       return logits;
     }
 
-    /** @param {Float64Array} x @param {Float64Array} dlogits */
+    /** @param {Matrix} x @param {Matrix} dlogits */
     function backward(x, dlogits) {
       affineBack(dlogits, layers[depth - 1].h, output.W, output.b, batch, dh);
       for (let l = depth - 1; l >= 0; l--) {
@@ -318,7 +326,7 @@
       const whole = zeros(steps * n);
       return { whole, at: Array.from({ length: steps }, (_, t) => whole.subarray(t * n, (t + 1) * n)) };
     };
-    const h = overTime(length + 1, size), gate = overTime(length, batch * wide); // h.at[0] is 0, before the first symbol
+    const h = overTime(length + 1, size), gate = overTime(length, batch * wide); // h.at[0] stays 0
     const cell = overTime(net === "lstm" ? length + 1 : 0, size); // the lstm's
     const inner = overTime(net === "gru" ? length : 0, size); // what the gru's reset gate multiplies
     const dstate = net === "gru" ? overTime(length, batch * wide) : gate; // dL/d(U h + c); of all other sums, in `gate`
@@ -327,21 +335,24 @@
 
     /** @param {Uint8Array} symbols (length, batch) */
     function forward(symbols) {
-      for (let s = 0; s < SYMBOLS; s++) for (let j = 0; j < wide; j++) table[s * wide + j] = W.w[j * SYMBOLS + s] + b.w[j];
+      for (let i = 0; i < table.length; i++) { // what each symbol adds to the gates
+        const symbol = Math.floor(i / wide), j = i % wide;
+        table[i] = W.w[j * SYMBOLS + symbol] + b.w[j];
+      }
       for (let t = 0; t < length; t++) {
         const a = gate.at[t], before = h.at[t], after = h.at[t + 1];
         affine(a, before, U, c, batch);
         for (let row = 0; row < batch; row++) {
-          const x = symbols[t * batch + row] * wide, at = row * width;
-          advance(t, a, row * wide, x, before, after, at);
+          advance(t, a, row * wide, symbols[t * batch + row] * wide, before, after, row * width);
         }
       }
       affine(logits, h.at[length], V, d, batch);
       return logits;
     }
 
-    /** One example's next h. @param {number} t @param {Float64Array} a @param {number} g @param {number} x
-     * @param {Float64Array} before @param {Float64Array} after @param {number} at */
+    /** One example's next h: its gates begin at g, its symbol's row of the table at x, its row of h at `at`.
+     * @param {number} t @param {Matrix} a @param {number} g @param {number} x
+     * @param {Matrix} before @param {Matrix} after @param {number} at */
     function advance(t, a, g, x, before, after, at) {
       const H = width;
       for (let j = 0; j < H; j++) {
@@ -362,7 +373,7 @@
     }
 
     /** dL/dh at time t + 1 becomes the gradients of the gates at t, and what of it goes past them stays in dh.
-     * @param {number} t @param {Float64Array} a @param {number} g @param {number} at */
+     * @param {number} t @param {Matrix} a @param {number} g @param {number} at */
     function retreat(t, a, g, at) {
       const H = width;
       for (let j = 0; j < H; j++) {
@@ -390,7 +401,7 @@
       }
     }
 
-    /** @param {Uint8Array} symbols @param {Float64Array} dlogits */
+    /** @param {Uint8Array} symbols @param {Matrix} dlogits */
     function backward(symbols, dlogits) {
       const n = length * batch;
       affineBack(dlogits, h.at[length], V, d, batch, dh);
@@ -437,48 +448,50 @@
     return { x, y };
   }
 
-  /** Shifted and scaled by the mean and the standard deviation of all pixels. @param {{ pixels: string, labels: string }} digits */
+  /** Shifted and scaled by the mean and the standard deviation of all pixels, which are letters from a, 0, to q, 16.
+   * @param {Digits} digits */
   function images({ pixels, labels }) {
     const x = zeros(pixels.length).map((_, i) => pixels.charCodeAt(i) - 97), n = x.length;
-    const mean = x.reduce((sum, value) => sum + value, 0) / n;
-    const deviation = Math.sqrt(x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / n);
+    const sum = x.reduce((all, value) => all + value, 0), squares = x.reduce((all, value) => all + value * value, 0);
+    const mean = sum / n, deviation = Math.sqrt(n * squares - sum * sum) / n; // sums of whole numbers, so not rounded
     return { x: x.map(value => (value - mean) / deviation), y: Uint8Array.from(labels, Number) };
   }
 
   // ---- Training ----------------------------------------------------------------------------------------------------
-  /** Turns logits into their gradient. @param {Float64Array} logits @param {Uint8Array} labels @param {number} classes */
+  /** The mean over the examples. Turns logits into their gradient.
+   * @param {Matrix} logits @param {Uint8Array} labels @param {number} classes */
   function crossEntropy(logits, labels, classes) {
     let loss = 0, right = 0;
     for (let row = 0; row < labels.length; row++) {
-      const its = logits.subarray(row * classes, (row + 1) * classes), own = its[labels[row]];
-      const best = its.indexOf(its.reduce((a, b) => Math.max(a, b)));
-      loss += softmax(its) - own;
-      if (best === labels[row]) right++;
-      its[labels[row]] -= 1;
-      for (let k = 0; k < classes; k++) its[k] /= labels.length;
+      const its = logits.subarray(row * classes, (row + 1) * classes), own = labels[row];
+      logSoftmax(its);
+      loss -= its[own];
+      if (its.every((value, k) => (k < own ? value < its[own] : value <= its[own]))) right++;
+      for (let k = 0; k < classes; k++) its[k] = (Math.exp(its[k]) - (k === own ? 1 : 0)) / labels.length;
     }
     return { loss: loss / labels.length, accuracy: right / labels.length };
   }
 
-  /** Turns logits into probabilities and returns the logarithm of what these were divided by. @param {Float64Array} logits */
-  function softmax(logits) {
+  /** Turns logits into the logarithms of their probabilities. @param {Matrix} logits */
+  function logSoftmax(logits) {
     let most = -Infinity, sum = 0;
     for (let k = 0; k < logits.length; k++) most = Math.max(most, logits[k]);
-    for (let k = 0; k < logits.length; k++) sum += logits[k] = Math.exp(logits[k] - most);
-    for (let k = 0; k < logits.length; k++) logits[k] /= sum;
-    return most + Math.log(sum);
+    for (let k = 0; k < logits.length; k++) sum += Math.exp(logits[k] - most);
+    const rest = Math.log(sum);
+    for (let k = 0; k < logits.length; k++) logits[k] = logits[k] - most - rest; // in this order a small loss is exact
   }
 
-  /** What is subtracted, per unit of learning rate, as PyTorch's optimisers have it by default; t counts from 1.
-   * @type {Record<string, (p: Parameter, i: number, t: number) => number>} */
+  /** What is subtracted, per unit of learning rate, by PyTorch's optimisers with their own defaults. Adam divides its
+   * averages by the weights that these have gathered so far, m and v.
+   * @type {Record<string, (p: Parameter, i: number, m: number, v: number) => number>} */
   const UPDATE = {
     sgd: (p, i) => p.g[i],
     momentum: (p, i) => (p.m[i] = 0.9 * p.m[i] + p.g[i]),
     rmsprop: (p, i) => p.g[i] / (Math.sqrt((p.v[i] = 0.99 * p.v[i] + 0.01 * p.g[i] ** 2)) + 1e-8),
-    adam(p, i, t) {
+    adam(p, i, m, v) {
       p.m[i] += 0.1 * (p.g[i] - p.m[i]);
       p.v[i] = 0.999 * p.v[i] + 0.001 * p.g[i] ** 2;
-      return p.m[i] / (1 - 0.9 ** t) / (Math.sqrt(p.v[i] / (1 - 0.999 ** t)) + 1e-8);
+      return p.m[i] / m / (Math.sqrt(p.v[i] / v) + 1e-8);
     },
   };
 
@@ -491,15 +504,16 @@
   /** JSON has no nan and no infinity: they are strings, in Python's words. @param {number} x */
   const plain = x => (Number.isFinite(x) ? x : Number.isNaN(x) ? "nan" : x > 0 ? "inf" : "-inf");
 
-  /** A network with its data and its optimiser. `step` takes a step and tells of it: the gradients before clipping, the
-   * update's norm over the weights' for each matrix. `predict` gives the classes' probabilities at points, flat.
-   * @param {Setting} setting @param {{ pixels: string, labels: string }} [digits] for data=digits: what digits.js holds */
+  /** A network with its data and its optimiser. `step` takes a step and tells of it: gradients before clipping, updates
+   * as norms over those of the weights. `predict` gives the classes' probabilities at points, flat, as after `model.eval()`.
+   * @param {Setting} setting @param {Digits} [digits] what digits.js holds, for those */
   function create(setting, digits = (/** @type {any} */ (globalThis)).vgTrainDigits) {
     const { net, batch, length, optimizer, lr, warmup } = setting, isFlat = net === "mlp";
     const weights = random(2 * setting.seed), draws = random(2 * setting.seed + 1);
     const data = !isFlat ? null : setting.data === "digits" ? images(digits) : toy(setting.data, draws);
     const inputs = data ? data.x.length / data.y.length : 0, classes = !data ? SYMBOLS : inputs === 2 ? 2 : 10;
-    const network = /** @type {any} */ (data ? feedForward(setting, weights, inputs, classes) : recurrent(setting, weights));
+    /** @type {any} */
+    const network = data ? feedForward(setting, weights, inputs, classes) : recurrent(setting, weights);
     const x = data ? zeros(batch * inputs) : new Uint8Array(length * batch), labels = new Uint8Array(batch);
     let step = 0;
 
@@ -519,6 +533,7 @@
 
     function update() {
       const rate = lr * (warmup ? Math.min(1, (step + 1) / warmup) : 1), of = UPDATE[optimizer];
+      const m = 1 - 0.9 ** (step + 1), v = 1 - 0.999 ** (step + 1);
       if (setting.clip) clip(network.parameters, setting.clip);
       /** @type {Map<Parameter, number>} */
       const shares = new Map();
@@ -526,7 +541,7 @@
         const before = norm(p.w);
         let sum = 0;
         for (let i = 0; i < p.w.length; i++) {
-          const change = rate * of(p, i, step + 1);
+          const change = rate * of(p, i, m, v);
           p.w[i] -= change;
           sum += change * change;
         }
@@ -536,29 +551,29 @@
     }
 
     return {
-      data,
+      data, network,
       step() {
         nextBatch();
         const logits = network.forward(x, batch, true), { loss, accuracy } = crossEntropy(logits, labels, classes);
         network.backward(x, logits);
         const state = { loss, accuracy, ...network.watch(), updates: update() };
-        const told = Object.entries(state).map(([key, value]) => [key, Array.isArray(value) ? value.map(plain) : plain(value)]);
-        return { step: step++, ...Object.fromEntries(told) };
+        const tell = (/** @type {any} */ value) => (Array.isArray(value) ? value.map(plain) : plain(value));
+        return { step: step++, ...Object.fromEntries(Object.entries(state).map(([key, value]) => [key, tell(value)])) };
       },
-      /** @param {Float64Array} points */
+      /** @param {Matrix} points */
       predict(points) {
         const n = points.length / inputs, found = zeros(n * classes);
         for (let first = 0; first < n; first += batch) {
           const some = points.subarray(first * inputs, (first + batch) * inputs), rows = some.length / inputs;
           found.set(network.forward(some, rows, false).subarray(0, rows * classes), first * classes);
         }
-        for (let row = 0; row < n; row++) softmax(found.subarray(row * classes, (row + 1) * classes));
-        return found;
+        for (let row = 0; row < n; row++) logSoftmax(found.subarray(row * classes, (row + 1) * classes));
+        return found.map(Math.exp);
       },
     };
   }
 
-  // ---- Settings: the same words as vgdocs.explorer.train, from the same data --------------------------------------------
+  // ---- Settings: by the same data as vgdocs.explorer.train, and in the same words -----------------------------------
   const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
   const listed = (/** @type {string[]} */ names) => names.join(", ").replace(/, ([^,]*)$/, " or $1");
 
@@ -577,7 +592,8 @@
       return text;
     }
     const value = NUMBER.test(text) ? Number(text) : NaN;
-    if (!(value >= known.least && value <= known.most)) throw new Error(`${key} is ${known.least} to ${known.most}, not ${text}`);
+    const { least, most } = known;
+    if (!(value >= least && value <= most)) throw new Error(`${key} is ${least} to ${most}, not ${text}`);
     if (known.whole && value % 1) throw new Error(`${key} is a whole number, not ${text}`);
     return value;
   }
@@ -617,8 +633,9 @@
       const filling = vgTrain.FILLINGS[name];
       return filling ? filling[setting[filling.by]] ?? filling["*"] : setting[name];
     };
+    const fill = (/** @type {string[]} */ ...match) => one(match[1]);
     let text = vgTrain.TEMPLATE;
-    while (text.includes("{{")) text = text.replace(/\{\{(\w+)\}\}/g, (/** @type {any} */ _, /** @type {string} */ name) => one(name));
+    while (text.includes("{{")) text = text.replace(/\{\{(\w+)\}\}/g, fill);
     return text;
   }
 

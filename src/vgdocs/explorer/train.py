@@ -8,11 +8,12 @@ implementation in PyTorch.
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+ASSETS = "docs/assets/train"  # from the project's root
 ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu"]
 RECURRENT = ["rnn", "lstm", "gru"]
 TOYS = ["spirals", "circles", "moons", "xor"]
@@ -388,10 +389,16 @@ def script(setting: Setting) -> str:
     return text
 
 
-def train(setting: Setting) -> Iterator[dict[str, Any]]:
-    """What the script measures, without end: dictionaries of `step`, `loss` and `gradients`, the input's side first."""
+def train(
+    setting: Setting, prepare: Callable[[dict[str, Any]], None] = lambda program: None
+) -> Iterator[dict[str, Any]]:
+    """What the script measures, without end: dictionaries of `step`, `loss` and `gradients`, the input's side first.
+
+    `prepare` is given the script's names, such as `model`, before the first step.
+    """
     program: dict[str, Any] = {"__name__": "train"}
     exec(compile(script(setting), "train.py", "exec"), program)
+    prepare(program)
     for step, loss, gradients in program["train"]():
         yield {"step": step, "loss": loss, "gradients": gradients}
 
