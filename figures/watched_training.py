@@ -1,9 +1,9 @@
 """After {steps} steps of Adam the first of twenty sigmoid layers gets {sigmoid.end:.0e} of the output layer's gradient.
 
 The two networks that the page "Watch it train" opens with, by the very program that it hands over: twenty layers of 32
-and an output layer read the digits, the same batches of 64, float64; sigmoids with PyTorch's weights and biases, or ReLUs
-with He's. At each step, before the update, the Frobenius norm of the loss's gradient with respect to the weights of each
-layer. A sigmoid's slope is at most a quarter, and PyTorch's weights are too small for any activation (Hochreiter &
+and an output layer read the digits, the same batches of 64, in float64; sigmoids with PyTorch's weights and biases, or
+ReLUs with He's. At each step, before the update, the Frobenius norm of the loss's gradient with respect to each layer's
+weights. A sigmoid's slope is at most a quarter, and PyTorch's weights are too small for any activation (Hochreiter &
 Schmidhuber 1997, section 3.1; Glorot & Bengio 2010, section 4.2).
 """
 
@@ -70,7 +70,7 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_the_first_layer_of_sigmoids_gets_next_to_nothing(m):
-    """The first sigmoid layer gets {sigmoid.start:.0e} of the output layer's gradient at first, {sigmoid.end:.0e} at the end."""
+    """The first sigmoid layer gets {sigmoid.start:.0e} of the output layer's gradient, at the end {sigmoid.end:.0e}."""
     for when in ("start", "end"):
         assert 4e-19 < m["sigmoid"][when] < 1e-15
 
@@ -82,7 +82,7 @@ def claim_its_loss_stays_where_guessing_leaves_it(m):
 
 
 def claim_the_gradient_reaches_the_first_layer_of_relus(m):
-    """The first of the ReLU layers gets {relu.start:.1f} times the output layer's gradient at first, {relu.end:.1f} at the end."""
+    """The first layer of ReLUs gets {relu.start:.1f} times the output layer's gradient, {relu.end:.1f} at the end."""
     for when in ("start", "end"):
         assert 0.3 < m["relu"][when] < 20
 

@@ -1,4 +1,4 @@
-"""The page on which networks train: its numbers are PyTorch's, every setting has an address, and nothing plays by itself."""
+"""The page on which networks train: its numbers are PyTorch's, a setting has an address, nothing plays by itself."""
 
 from __future__ import annotations
 
@@ -297,7 +297,8 @@ def test_a_setting_has_an_address_and_back_leads_to_the_one_before(page, visit):
         visitor.page.wait_for_function("document.querySelector('[name=net]').value === 'mlp'")
         assert query(visitor) == f"{SMALL}&lr=0.07"
         visitor.page.select_option("[name=optimizer]", "adam")
-        visitor.page.wait_for_url("**optimizer=adam")  # at the rate that is Adam's own
+        visitor.page.wait_for_url("**optimizer=adam**")
+        assert visitor.page.input_value("[name=lr]") == "0.001"  # Adam's own
         visitor.page.click(".vg-train-reseed")
         visitor.page.wait_for_url("**seed=1")
         visitor.page.click(".vg-train-compare")
@@ -312,6 +313,7 @@ def test_presets_are_settings(deployed, page, visit):
     assert len(links) > 4
     with visit() as visitor:
         live(visitor, f"{page}?{SMALL}")
+        assert not visitor.page.locator(".vg-train-presets [aria-current]").count()
         for place, link in enumerate(links):
             visitor.page.locator(".vg-train-presets a").nth(place).click()
             visitor.page.wait_for_function(

@@ -1,5 +1,5 @@
 /* The page docs/train.md: networks that train in a worker, drawn once a frame, with their setting in the address.
- * vg.js fetches this file when a page holds a `.vg-train`, and calls `vg.train` with it. What trains stands in engine.js and
+ * vg.js fetches this file when a page holds a `.vg-train`, and calls `vg.train` with it. What trains is in engine.js, and
  * is fetched once it is wanted: when the address names a setting, or when the section is approached. Until then the page
  * shows a figure of the setting that it opens with, measured at build.
  */
@@ -48,7 +48,7 @@
     return logs.map(log => (log === -99 ? log : log - logs.at(-1)));
   }
 
-  // ---- What became of the gradient, in words -------------------------------------------------------------------------
+  // ---- What became of the gradient, in words -----------------------------------------------------------------------
   const FATES = [ // by the decades from the last layer to the first, as in the explorer
     { role: "vanishing", word: "It vanishes:", below: -3 }, { role: "vanishing", word: "It fades:", below: -1 },
     { role: "healthy", word: "It arrives:", below: 1 }, { role: "exploding", word: "It grows:", below: 3 },
@@ -72,7 +72,8 @@
   // ---- History -----------------------------------------------------------------------------------------------------
   const join = (a, b) => {
     const n = a.n + b.n, mean = (x, y) => (x * a.n + y * b.n) / n;
-    return { n, rows: a.rows.map((row, i) => mean(row, b.rows[i])), loss: mean(a.loss, b.loss), accuracy: mean(a.accuracy, b.accuracy) };
+    const rows = a.rows.map((row, i) => mean(row, b.rows[i]));
+    return { n, rows, loss: mean(a.loss, b.loss), accuracy: mean(a.accuracy, b.accuracy) };
   };
 
   /** All steps since the first, in a bounded number of columns: means of `per` steps each. */
@@ -170,16 +171,20 @@
     state = null; // the last step
     first = null; // and the first one
     plane = null; // the points of two-dimensional data
-    classes = null; // what the network makes of the plane, on a grid
+    classes = [NaN, NaN]; // what the network makes of the plane, two shares for each place of a grid
 
     constructor(setting, name) {
       this.setting = setting;
       this.guesses = setting.net !== "mlp" ? 4 : setting.data === "digits" ? 10 : 2; // classes to choose from
-      const part = (tag, kind, properties) => (this[kind] = make(tag, { className: `vg-train-${kind}`, ...properties }));
-      const head = [part("p", "name", { textContent: name }), part("p", "verdict"), part("p", "facts")];
-      const rows = part("canvas", "rows", { role: "img" }), below = part("div", "below");
-      below.append(part("canvas", "surface", { role: "img", ariaLabel: "Classes over the plane", hidden: true }), part("canvas", "curves", { role: "img" }));
-      this.element = make("article", { className: "vg-train-net", ariaLabel: name }, ...head, rows, below);
+      const flat = this.guesses === 2; // the points of the plane
+      const part = (tag, kind, properties = {}, ...children) =>
+        (this[kind] = make(tag, { className: `vg-train-${kind}`, ...properties }, ...children));
+      this.element = part("article", "net", { ariaLabel: name },
+        part("p", "name", { textContent: name }), part("p", "verdict"), part("p", "facts"),
+        part("canvas", "rows", { role: "img" }),
+        part("div", "below", {},
+          part("canvas", "surface", { role: "img", ariaLabel: "Classes over the plane", hidden: !flat }),
+          part("canvas", "curves", { role: "img" })));
     }
 
     take(state) {
@@ -191,20 +196,22 @@
     /** The lists of a view, at the last step or the first; empty where they have no value for each row. */
     lists(view, state = this.state) {
       const { lists, log } = VIEWS[view], rows = state.gradients.length;
-      return lists.map(key => state[key] ?? []).map(list => (list.length < rows - 1 ? [] : list.map(real).map(v => (log ? Math.log10(v) : v))));
+      const read = value => (log ? Math.log10(real(value)) : real(value));
+      return lists.map(key => state[key] ?? []).map(list => (list.length < rows - 1 ? [] : list.map(read)));
     }
 
     draw(its, view, range) {
       this.drawRows(its, view, range);
       this.drawCurves(its);
-      if (this.plane && this.classes) this.drawSurface(its);
+      if (this.plane) this.drawSurface(its);
     }
 
-    /** A row a layer, or a time step, the output on top: a dot for what it is by now, and a strip of its gradient since step 0. */
+    /** A row a layer, or a time step, the output on top: a dot for the last step, a strip of the gradient since step 0. */
     drawRows(its, view, [low, high]) {
       const { pen, width, height, write, dot, line } = sheet(this.rows, its), { token, heat } = its;
-      const { gradients } = this.state, n = gradients.length, layered = this.setting.net === "mlp", { log, title } = VIEWS[view];
-      const across = Math.round((width - LEFT) * 0.38), left = LEFT + across + GAP, bottom = height - FOOT, row = (bottom - TOP) / n;
+      const { log, title } = VIEWS[view], { gradients } = this.state, n = gradients.length, layered = isLayered(this.setting);
+      const across = Math.round((width - LEFT) * 0.38), left = LEFT + across + GAP; // dots, then the strip
+      const bottom = height - FOOT, row = (bottom - TOP) / n;
       const x = v => LEFT + 6 + ((v - low) / (high - low)) * (across - 12), y = i => bottom - (i + 0.5) * row;
       write(title, LEFT, 9, "left", "ink-2");
       write("gradient ÷ the last one’s, since step 0", width, 9, "right", "ink-2");
@@ -214,23 +221,26 @@
         line("grid", [[x(v), TOP], [x(v), bottom]]);
         write(!log ? `${100 * v} %` : Math.abs(v) < 2 ? String(10 ** v) : power(v), x(v), bottom + 11, "center");
       }
-      for (const k of layered ? [1, 5, 10, 20, 30, 40].filter(k => k === 1 || k < n - 1) : [1]) write(k, LEFT - 6, y(k - 1), "right");
+      const named = layered ? [1, ...[5, 10, 20, 30, 40].filter(k => k < n - 1)] : [1];
+      for (const k of named) write(k, LEFT - 6, y(k - 1), "right");
       write(layered ? "out" : n, LEFT - 6, y(n - 1), "right");
 
       const [now, more = []] = this.lists(view), [then] = this.lists(view, this.first), ratios = decades(gradients);
       const places = list => list.map((v, i) => [x(v), y(i)]), radius = Math.min(3.5, Math.max(1, row / 2 - 0.5));
+      const colour = i => (view === "gradients" ? `rgb(${heat(ratios[i]).slice(0, 3)})` : token("ink-2"));
       if (!now.length) write("not by time step", LEFT + 8, (TOP + bottom) / 2);
       line("theory", places(then), 1.25, GHOST);
       line("ink", places(more), 1.5);
       line("ink-3", places(now));
       now.forEach((v, i) => {
-        if (Number.isFinite(v)) dot(x(v), y(i), radius, view === "gradients" ? `rgb(${heat(ratios[i]).slice(0, 3)})` : token("ink-2"));
+        if (Number.isFinite(v)) dot(x(v), y(i), radius, colour(i));
         else if (v < 0) write("0", LEFT + 2, y(i), "left", "ink");
         else write(v > 0 ? "∞" : "NaN", LEFT + across, y(i), "right", "ink");
       });
 
       const { columns, room } = this.history, strip = new ImageData(room, n);
-      columns.forEach(({ rows }, c) => rows.forEach((log, i) => strip.data.set(heat(log), 4 * ((n - 1 - i) * room + c))));
+      const pixel = (i, c) => 4 * ((n - 1 - i) * room + c);
+      columns.forEach(({ rows }, c) => rows.forEach((decade, i) => strip.data.set(heat(decade), pixel(i, c))));
       pen.fillStyle = token("sunken");
       pen.fillRect(left, TOP, width - left, bottom - TOP);
       pen.imageSmoothingEnabled = false;
@@ -242,15 +252,18 @@
     steps(write, left, right, y) {
       const end = this.history.room * this.history.per, ten = 10 ** Math.floor(Math.log10(end / 4));
       const every = [1, 2, 5, 10].map(k => k * ten).find(step => end / step <= 4);
-      for (let step = every; step < end * 0.95; step += every) write(step, left + ((right - left) * step) / end, y, "center");
+      const x = step => left + ((right - left) * step) / end;
+      for (let step = every; step < end * 0.95; step += every) write(step, x(step), y, "center");
       write("step 0", left, y);
     }
 
     drawCurves(its) {
-      const { width, height, write, line } = sheet(this.curves, its), { columns, room } = this.history, guess = Math.log(this.guesses);
-      const bottom = height - 20, middle = Math.round(height * 0.56), top = 1.5 * guess; // beyond which the loss isn't drawn
+      const { width, height, write, line } = sheet(this.curves, its);
+      const { columns, room } = this.history, guess = Math.log(this.guesses);
+      const bottom = height - 20, middle = Math.round(height * 0.56), top = 1.5 * guess; // beyond it nothing is drawn
       const x = c => LEFT + ((c + 0.5) / room) * (width - LEFT);
-      const loss = v => middle - 8 - (Math.min(v, top) / top) * (middle - 22), share = v => bottom - 2 - v * (bottom - middle - 14);
+      const loss = v => middle - 8 - (Math.min(v, top) / top) * (middle - 22);
+      const share = v => bottom - 2 - v * (bottom - middle - 14);
       const level = (y, color, dash) => line(color, [[LEFT, y], [width, y]], 1, dash);
       for (const [y, name] of [[loss(0), "0"], [loss(guess), number(guess)], [share(0), "0"], [share(1), "1"]]) {
         level(y, "grid");
@@ -263,27 +276,29 @@
       line("accent", columns.map((column, c) => [x(c), loss(column.loss)]), 1.75);
       line("accent", columns.map((column, c) => [x(c), share(column.accuracy)]), 1.75);
       const last = columns.at(-1).loss;
-      if (!(last <= top)) write(number(last), Math.min(x(columns.length) + 4, width - 60), loss(top) + 6, "left", "ink");
+      const beside = Math.min(x(columns.length), width - 70) + 4;
+      if (!(last <= top)) write(number(last), beside, loss(top) + 6, "left", "ink");
       this.steps(write, LEFT, width, bottom + 11);
     }
 
     /** What the network makes of the plane, in two hues that stand for no gradient. */
     drawSurface(its) {
-      const { classes, plane: { x, y, reach } } = this;
-      this.surface.hidden = false;
-      const { pen, width, height, dot } = sheet(this.surface, its), side = Math.sqrt(classes.length / 2);
-      const hues = ["category", "category-2"].map(its.token), image = new ImageData(side, side);
+      const { classes, plane: { x, y, reach } } = this, side = Math.sqrt(classes.length / 2);
+      const { pen, width, height, dot } = sheet(this.surface, its);
+      const hues = ["category", "category-2"].map(its.token), colours = hues.map(hue => its.rgb(hue).slice(0, 3));
+      const image = new ImageData(side, side);
       for (let i = 0; i < side * side; i++) {
-        const share = classes[2 * i + 1];
-        image.data.set([...its.rgb(hues[Number(share > 0.5)]).slice(0, 3), 140 * Math.abs(2 * share - 1)], 4 * i); // NaN is 0
+        const share = classes[2 * i + 1], sure = 140 * Math.abs(2 * share - 1); // which is 0 where that is NaN
+        image.data.set([...colours[Number(share > 0.5)], sure], 4 * i);
       }
       pen.drawImage(picture(image), 0, 0, width, height);
-      y.forEach((label, i) => dot((x[2 * i] / reach + 1) * width / 2, (1 - x[2 * i + 1] / reach) * height / 2, 1.6, hues[label]));
+      const at = i => [(x[2 * i] / reach + 1) * width / 2, (1 - x[2 * i + 1] / reach) * height / 2];
+      y.forEach((label, i) => dot(...at(i), 1.6, hues[label]));
     }
 
     /** Writes the last step out, and returns it as a sentence. */
     words() {
-      const { setting, state: { step, loss, accuracy }, state } = this, { role, word, text } = tell(setting, state);
+      const { setting, state } = this, { step, loss, accuracy } = state, { role, word, text } = tell(setting, state);
       const facts = [`step ${step}`, `loss ${number(loss, 4)}`, `accuracy ${Math.round(100 * real(accuracy))} %`];
       this.verdict.dataset.role = role;
       this.verdict.replaceChildren(make("strong", { textContent: word }), ` ${text}`);
@@ -294,30 +309,30 @@
     }
   }
 
-  // ---- The address ---------------------------------------------------------------------------------------------------
+  // ---- The address -------------------------------------------------------------------------------------------------
   const isAsked = search => [...new URLSearchParams(search).keys()].some(key => !NOT_OURS.includes(key));
-  const read = query => window.vgTrain.parse(`?${[...query].map(pair => pair.join("=")).join("&")}`);
-  const write = setting => window.vgTrain.query(setting);
+  const toSetting = query => window.vgTrain.parse(`?${[...query].map(pair => pair.join("=")).join("&")}`);
+  const toQuery = setting => window.vgTrain.query(setting);
   const isLayered = ({ net }) => net === "mlp";
 
-  /** One setting or two: `vs` says how the second differs, `vs=activation:relu,init:he`. Throws what a reader can be told. */
+  /** One setting or two: `vs=activation:relu,init:he` says how the second differs. Throws what a reader can be told. */
   function parse(search) {
     const query = new URLSearchParams(search), other = query.get("vs");
     for (const key of [...NOT_OURS, "vs"]) query.delete(key);
-    const one = read(query);
+    const one = toSetting(query);
     if (other === null) return [one];
     for (const pair of other.split(",").filter(Boolean)) {
       const [key, value = ""] = pair.split(":");
       if (SHARED.includes(key)) throw new Error(`vs can’t name ${key}, which both networks share`);
       query.set(key, value);
     }
-    const two = read(query);
+    const two = toSetting(query);
     if (isLayered(one) !== isLayered(two)) throw new Error("layers and a recurrent network have no data in common");
     return [one, two];
   }
 
   function address([one, two]) {
-    const query = write(one);
+    const query = toQuery(one);
     if (!two) return `?${query || "net=mlp"}`; // the bare address is the page's opening
     const keys = Object.keys(two).filter(key => two[key] !== one[key]);
     return `?${query}${query && "&"}vs=${keys.map(key => `${key}:${two[key]}`).join(",")}`;
@@ -329,7 +344,7 @@
     rnn: init === "orthogonal" ? "init:pytorch" : "init:orthogonal", lstm: `forget:${forget ? 0 : 3}`, gru: "net:lstm",
   })[net];
 
-  // ---- The page --------------------------------------------------------------------------------------------------------
+  // ---- The page ----------------------------------------------------------------------------------------------------
   class Page {
     settings = [];
     nets = [];
@@ -340,7 +355,7 @@
     fresh = false; // something is not drawn yet
     turn = 0; // how many times networks were made
     owed = 0; // steps
-    then = 0; // when steps were last counted
+    counted = 0; // when that was
     drawn = 0; // when it was last drawn, and spoken of, and the plane computed
     spoken = 0;
     pictured = 0;
@@ -383,8 +398,9 @@
     // ---- what trains
     /** The engine and a worker, or this page in its stead, which files may not start; whether they are there. */
     async fetch() {
+      const inFiles = location.protocol === "file:";
       try {
-        await Promise.all(["settings.js", "engine.js", ...(location.protocol === "file:" ? ["worker.js"] : [])].map(load));
+        await Promise.all(["settings.js", "engine.js", ...(inFiles ? ["worker.js"] : [])].map(load));
       } catch ({ message }) {
         return this.complain(message);
       }
@@ -392,11 +408,17 @@
       const take = answer => this.take(answer);
       if (window.vgTrainServe) {
         const serve = window.vgTrainServe(take);
-        this.post = question => (question.digits ? load("digits.js") : Promise.resolve()).then(() => setTimeout(serve, 0, question));
+        this.post = async question => {
+          if (question.digits) await load("digits.js");
+          setTimeout(serve, 0, question);
+        };
       } else {
         this.worker = new Worker(new URL("worker.js", HERE));
         this.worker.onmessage = ({ data }) => take(data);
-        this.worker.onerror = ({ message = "it could not be loaded" }) => (this.play(false), this.complain(`The training stopped: ${message}.`));
+        this.worker.onerror = ({ message }) => {
+          this.play(false);
+          this.complain(`The training stopped: ${message || "its worker could not be loaded"}.`);
+        };
         this.post = question => this.worker.postMessage(question);
       }
       return true;
@@ -412,6 +434,7 @@
 
     /** Makes room for what an address asks for before it is there, so that nothing moves later. */
     stage(search) {
+      this.form.hidden ||= !this.nets.length && isAsked(search); // until the controls can say what it says
       this.root.dataset.live ??= /\bvs=/.test(isAsked(search) ? search : this.opening) ? 2 : 1;
     }
 
@@ -443,7 +466,8 @@
     /** Lays a grid over the points, for the network to say what it makes of the plane. */
     span({ x, y }) {
       const reach = 1.1 * Math.max(...x.map(Math.abs)), side = 36, at = k => reach * ((2 * k + 1) / side - 1);
-      this.grid = x.constructor.from({ length: 2 * side * side }, (_, i) => (i % 2 ? -at(Math.floor(i / 2 / side)) : at((i >> 1) % side)));
+      const cell = i => Math.floor(i / 2), place = i => (i % 2 ? -at(Math.floor(cell(i) / side)) : at(cell(i) % side));
+      this.grid = Float64Array.from({ length: 2 * side * side }, (_, i) => place(i));
       for (const net of this.nets) net.plane = { x, y, reach };
       this.pictured = 0;
     }
@@ -451,7 +475,7 @@
     async play(on) {
       if (on && !(await this.wake())) return;
       const button = this.find("play"), ended = this.playing && !on;
-      Object.assign(this, { playing: on, then: performance.now(), owed: 0 });
+      Object.assign(this, { playing: on, counted: performance.now(), owed: 0 });
       button.textContent = on ? "Pause" : "Play";
       button.toggleAttribute("data-on", on);
       this.repaint();
@@ -487,9 +511,12 @@
         if (this.fresh && now - this.drawn >= calm) this.paint(now);
         if (!this.playing || document.hidden || !this.root.isConnected) return;
         const rate = Number(this.find("speed").value) / 1000;
-        this.owed = Math.min(this.owed + rate * (now - this.then), 1 + 100 * rate); // what can't be kept up with is let go
-        this.then = now;
-        if (this.owed >= 1 && !this.asked) this.ask(Math.floor(this.owed), SLICE), this.owed %= 1;
+        this.owed = Math.min(this.owed + rate * (now - this.counted), 1 + 100 * rate); // the rest is let go
+        this.counted = now;
+        if (this.owed >= 1 && !this.asked) {
+          this.ask(Math.floor(this.owed), SLICE);
+          this.owed %= 1;
+        }
         this.frame();
       });
     }
@@ -501,12 +528,15 @@
       this.drawn = now;
       this.look ??= look(document.body);
       const shown = nets.flatMap(net => net.lists(view)).flat().filter(Number.isFinite);
-      const [low, high] = this.range?.view === view ? this.range : [Infinity, -Infinity]; // it only grows: an axis holds still
-      this.range = log && shown.length ? [Math.min(low, ...shown.map(Math.floor)), Math.max(high, ...shown.map(Math.ceil))] : [0, 1];
-      if (this.range[0] === this.range[1]) this.range[1] += 1;
-      this.range.view = view;
+      // An axis only grows, and so holds still.
+      let [low, high] = this.range?.view === view ? this.range.ends : [Infinity, -Infinity];
+      for (const value of log && shown.length ? shown : [0, 1]) {
+        low = Math.min(low, Math.floor(value));
+        high = Math.max(high, Math.ceil(value), low + 1);
+      }
+      this.range = { view, ends: [low, high] };
       for (const net of nets) {
-        net.draw(this.look, view, this.range);
+        net.draw(this.look, view, this.range.ends);
         net.words();
       }
       if (this.playing && now - this.spoken > SPOKEN) this.say();
@@ -522,18 +552,21 @@
       const { nets } = this, many = nets.length > 1;
       if (nets.some(({ state }) => !state)) return;
       this.spoken = performance.now();
-      this.find("said").textContent = nets.map((net, i) => (many ? `Network ${i + 1}. ` : "") + net.words()).join(" ");
-      const columns = nets.flatMap(({ state }, i) => ["gradients", "updates", "saturated", "dead"].filter(key => state[key]?.length)
-        .map(key => ({ name: many ? `${i + 1}: ${key}` : key, values: state[key] })));
-      const row = (name, cells) => make("tr", {}, ...[name, ...cells].map((textContent, i) => make(i && name >= 0 ? "td" : "th", { textContent })));
-      const rows = Array.from({ length: Math.max(...columns.map(({ values }) => values.length)) }, (_, i) =>
-        row(i + 1, columns.map(({ values }) => (i in values ? number(values[i], 4) : ""))));
-      const head = row(isLayered(nets[0].setting) ? "layer" : "time step", columns.map(({ name }) => name));
-      this.find("table").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+      const told = nets.map((net, i) => (many ? `Network ${i + 1}. ` : "") + net.words());
+      this.find("said").textContent = told.join(" ");
+      const columns = nets.flatMap(({ state }, i) => Object.values(VIEWS).flatMap(({ lists }) => lists)
+        .filter(key => state[key]).map(key => ({ name: many ? `${i + 1}: ${key}` : key, values: state[key] })));
+      const cell = (tag, textContent) => make(tag, { textContent });
+      const head = [isLayered(nets[0].setting) ? "layer" : "time step", ...columns.map(({ name }) => name)];
+      const rows = columns[0].values.map((_, i) => [cell("th", i + 1),
+        ...columns.map(({ values }) => cell("td", i in values ? number(values[i], 4) : ""))]);
+      this.find("table").replaceChildren(
+        make("thead", {}, make("tr", {}, ...head.map(name => cell("th", name)))),
+        make("tbody", {}, ...rows.map(cells => make("tr", {}, ...cells))));
     }
 
     // ---- the controls
-    /** The control of a key; `length` is a property of the controls as well, and data has one for each kind of network. */
+    /** The control of a key, by `namedItem` because `length` is a property as well; recurrent networks have other data. */
     field(key, { net }) {
       return this.form.elements.namedItem(key === "data" && net !== "mlp" ? "task" : key);
     }
@@ -541,18 +574,22 @@
     /** Shows the edited network's setting in the controls. */
     write() {
       const setting = this.settings[this.edited], both = this.settings.length > 1;
-      for (const label of this.form.querySelectorAll("[data-for]")) label.hidden = !label.dataset.for.includes(setting.net);
+      for (const label of this.form.querySelectorAll("[data-for]")) {
+        label.hidden = !label.dataset.for.includes(setting.net);
+      }
       for (const [key, value] of Object.entries(setting)) {
         const field = this.field(key, setting), text = String(value);
         if (field.options && ![...field.options].some(option => option.value === text)) field.add(new Option(text));
         field.value = text;
         this.label(field);
       }
-      this.find("which").hidden = !both;
-      this.form.elements.which.value = this.edited;
+      const { which } = this.form.elements;
+      which.value = this.edited;
+      which[1].disabled = !both;
       this.find("compare").textContent = both ? "Show one" : "Compare two";
       this.find("code").textContent = window.vgTrain.script(setting);
-      this.find("command").textContent = `vgdocs train "${write(setting)}" --steps 100`;
+      this.find("command").textContent = `vgdocs train "${toQuery(setting)}" --steps 100`;
+      this.form.hidden = false;
       const here = address(this.settings);
       for (const link of document.querySelectorAll(".vg-train-presets a")) {
         link.ariaCurrent = address(parse(link.search)) === here ? "true" : null;
@@ -569,19 +606,22 @@
       const walk = type === "range" && this.touched === name; // a walk along a slider is one entry of the history
       this.touched = name;
       if (!(await this.wake())) return;
-      if (name === "which") this.edited = Number(value), this.write();
-      else this.change(name === "task" ? "data" : name, value, walk);
+      if (name !== "which") return this.change(name === "task" ? "data" : name, value, walk);
+      this.edited = Number(value);
+      this.write();
     }
 
     change(key, value, walk = false) {
-      const moved = key === "net" && isLayered({ net: value }) !== isLayered(this.settings[0]); // both go, for want of common data
+      // From layers to a recurrent network, or back: then both go, because they would have no data in common.
+      const moved = key === "net" && isLayered({ net: value }) !== isLayered(this.settings[0]);
       try {
         const next = this.settings.map((setting, i) => {
           if (i !== this.edited && !moved && !SHARED.includes(key)) return setting;
-          const query = new URLSearchParams(moved ? { optimizer: setting.optimizer, seed: setting.seed } : write(setting));
+          const { optimizer, seed } = setting;
+          const query = new URLSearchParams(moved ? { optimizer, seed } : toQuery(setting));
           if (key === "optimizer") query.delete("lr"); // each has its own
           query.set(key, value);
-          return read(query);
+          return toSetting(query);
         });
         this.complain("");
         this.start(next);
@@ -596,15 +636,17 @@
       if (!(await this.wake())) return;
       const [one, two] = this.settings;
       this.edited = two ? 0 : 1;
-      this.start(two ? [one] : parse(`${write(one)}&vs=${contrast(one)}`));
+      this.start(two ? [one] : parse(`${toQuery(one)}&vs=${contrast(one)}`));
       this.remember();
     }
 
     describe(setting, all) {
-      const { net, depth, width, length, norm, skip, forget, gain, lr } = setting;
-      const text = key => [...this.field(key, setting).options].find(({ value }) => value === String(setting[key])).text;
-      const size = `${isLayered(setting) ? `${depth} layer${depth > 1 ? "s" : ""}` : `${length} steps`}${width === 32 ? "" : ` of ${width}`}`;
-      const parts = [text(net === "mlp" ? "activation" : "net"), size, text("init")];
+      const { depth, width, length, norm, skip, forget, gain, lr } = setting;
+      const options = key => [...this.field(key, setting).options];
+      const text = key => options(key).find(({ value }) => value === String(setting[key])).text;
+      const size = isLayered(setting) ? `${depth} layer${depth > 1 ? "s" : ""}` : `${length} steps`;
+      const kind = text(isLayered(setting) ? "activation" : "net");
+      const parts = [kind, width === 32 ? size : `${size} of ${width}`, text("init")];
       if (gain !== 1) parts.push(`× ${gain}`);
       if (isLayered(setting) && norm !== "none") parts.push(text("norm"));
       if (isLayered(setting) && skip !== "none") parts.push(text("skip"));
@@ -662,7 +704,8 @@
         await navigator.clipboard.writeText(text);
         said.textContent = "Copied.";
       } catch { // not allowed
-        said.textContent = `This browser doesn’t let a page copy. ${text.startsWith("http") ? text : "The script stands below."}`;
+        const instead = URL.canParse(text) ? text : "The script stands below.";
+        said.textContent = `This browser doesn’t let a page copy. ${instead}`;
         this.find("script").open = true;
       }
     }
@@ -689,7 +732,7 @@
 
   document.addEventListener("visibilitychange", () => {
     if (!current || document.hidden) return;
-    current.then = performance.now();
+    current.counted = performance.now();
     current.frame();
   });
   new MutationObserver(() => current?.dress()).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });

@@ -1,10 +1,10 @@
 // @ts-check
-/* Trains the networks that the page shows, beside it, so that the page never waits for them. It answers questions and has
- * no clock of its own: the page asks once a frame, which a tab in the background doesn't get, and so it rests there.
+/* Trains the networks that the page shows, beside it, so that the page never waits for them. It answers questions and
+ * has no clock of its own: the page asks once a frame, which a tab in the background doesn't get, and rests there.
  * Opened from the file system, where browsers start no workers, the page runs this same file itself.
  *
- * {make, settings}: new networks, one or two; {steps, ms, points}: that many steps of each, in lockstep, or fewer, if they
- * take longer than so many milliseconds, and then what the networks make of the points, if any are given.
+ * {make, settings}: new networks, one or two; {make, steps, ms, points}: so many steps of each, in lockstep, or fewer
+ * if they take longer than that; and what the networks then make of the points, if any are given.
  */
 (() => {
   "use strict";
