@@ -240,9 +240,9 @@ class TestStart:
         for layer in program("init=orthogonal&gain=2&depth=3&width=48")["layers"]:
             W = layer.weight.T if layer.out_features > layer.in_features else layer.weight
             W = W if W.shape[0] <= W.shape[1] else W.T
-            assert torch.allclose(W @ W.T, 4 * torch.eye(len(W)), atol=1e-12)
+            assert torch.allclose(W @ W.T, 4 * torch.eye(len(W), dtype=W.dtype), atol=1e-12)
         for gate in program("net=gru&init=orthogonal")["model"].cell.weight_hh.split(32):
-            assert torch.allclose(gate @ gate.T, torch.eye(32), atol=1e-12)
+            assert torch.allclose(gate @ gate.T, torch.eye(32, dtype=gate.dtype), atol=1e-12)
 
     def test_of_a_recurrent_network_the_rest_is_pytorchs(self):
         one, other = (program(f"net=lstm&{q}")["model"] for q in ("gain=3", "forget=1"))
@@ -272,7 +272,7 @@ class TestData:
         x, y, _, _ = digits()
         of_page = evaluate(js, "[[...make('').data.x], [...make('').data.y]]")
         assert of_page[1] == y.tolist()
-        assert torch.allclose(torch.tensor(of_page[0]), x.double().flatten(), rtol=0, atol=1e-6)  # theirs are float32
+        assert torch.allclose(torch.tensor(of_page[0]), x.flatten(), rtol=0, atol=1e-6)  # theirs are float32
         assert of_page[0] == pytest.approx(program("")["x"].flatten().tolist(), abs=1e-14)
 
     @pytest.mark.parametrize(("name", "place"), [("first", 0), ("middle", 10)])
@@ -370,7 +370,9 @@ class TestAgainstPyTorch:
         names["batch"] = lambda: copies.append(copy.deepcopy(names["model"])) or batch()  # before a step
         list(itertools.islice(names["train"](), 4))
         points = [math.sin(i) for i in range(190)]
-        expected = F.softmax(copies[3].eval()(torch.tensor(points).view(-1, 2)), 1).flatten().tolist()
+        expected = (
+            F.softmax(copies[3].eval()(torch.tensor(points, dtype=torch.float64).view(-1, 2)), 1).flatten().tolist()
+        )
         trainer = f"(t => [t.step(), t.step(), t.step(), t][3])(make({link!r}))"
         assert evaluate(js, f"[...{trainer}.predict(Float64Array.from({points}))]") == pytest.approx(expected, rel=1e-9)
 
@@ -443,6 +445,7 @@ class TestCommand:
         states = [json.loads(line) for line in done.output.splitlines()]
         assert [list(state) for state in states] == [["step", "loss", "gradients"]] * 3
         assert states == train_parity.pytorch(parse("net=gru&length=12"), 3)
+        assert torch.get_default_dtype() == torch.float32  # a script run here leaves all as it was
 
     def test_lines_for_a_reader(self):
         first, *lines = command("?depth=3&data=xor", "--steps", "2").output.splitlines()

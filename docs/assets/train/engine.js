@@ -505,7 +505,8 @@
   const plain = x => (Number.isFinite(x) ? x : Number.isNaN(x) ? "nan" : x > 0 ? "inf" : "-inf");
 
   /** A network with its data and its optimiser. `step` takes a step and tells of it: gradients before clipping, updates
-   * as norms over those of the weights. `predict` gives the classes' probabilities at points, flat, as after `model.eval()`.
+   * as norms over those of the weights. `predict` gives the classes' probabilities at points, flat, by what batch
+   * normalisation has averaged.
    * @param {Setting} setting @param {Digits} [digits] what digits.js holds, for those */
   function create(setting, digits = (/** @type {any} */ (globalThis)).vgTrainDigits) {
     const { net, batch, length, optimizer, lr, warmup } = setting, isFlat = net === "mlp";

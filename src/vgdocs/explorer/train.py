@@ -83,7 +83,6 @@ import torch
 import torch.nn.functional as F
 {{imports}}from torch import nn
 
-torch.set_default_dtype(torch.float64)  # float32 underflows where a gradient vanishes
 SEED, STEPS = {{seed}}, 100
 {{sizes}}
 BATCH, GAIN, LR = {{batch}}, {{gain}}, {{lr}}
@@ -99,7 +98,7 @@ class Random:
         """Between 0 and 1, row by row."""
         places = self.place + 0x9E3779B9 * torch.arange(1, math.prod(shape) + 1)
         self.place = places[-1].item()
-        return (mix(places).view(shape) + 0.5) / 2**32
+        return (mix(places).view(shape).double() + 0.5) / 2**32
 
     def normal(self, *shape):
         """Of variance 1, after Box and Muller."""
@@ -171,7 +170,7 @@ class Network(nn.Module):
         return self.output(h)
 
 
-model = Network()
+model = Network().double()  # float32 underflows where a gradient vanishes
 layers = [*model.hidden, model.output]
 for layer in layers:
     layer.weight.data = GAIN * weight(layer.out_features, layer.in_features)
@@ -189,7 +188,7 @@ class Network(nn.Module):
         self.output = nn.Linear(WIDTH, SYMBOLS)
 
     def forward(self, sequence):  # (LENGTH, BATCH, SYMBOLS)
-        {{start}} = torch.zeros(BATCH, WIDTH)
+        {{start}} = torch.zeros(BATCH, WIDTH, dtype=torch.float64)
         self.h = []
         for symbol in sequence:
             {{next}}
@@ -198,7 +197,7 @@ class Network(nn.Module):
         return self.output(h)
 
 
-model = Network()
+model = Network().double()  # float32 underflows where a gradient vanishes
 for name, parameter in model.named_parameters():
     if name == "cell.weight_hh":  # a block for each gate
         parameter.data = GAIN * torch.cat([weight(WIDTH, WIDTH) for _ in range(len(parameter) // WIDTH)])
@@ -248,7 +247,7 @@ FILLINGS: dict[str, dict[str, str]] = {
     "toy": {
         "by": "data",
         "spirals": "angle = math.pi * (3.5 * t + y)\nx = t * angle.cos(), t * angle.sin()",
-        "circles": "angle, radius = 2 * math.pi * t, 1 - 0.6 * y\nx = radius * angle.cos(), radius * angle.sin()",
+        "circles": "angle, r = 2 * math.pi * t, 1 - 0.6 * y.double()\nx = r * angle.cos(), r * angle.sin()",
         "moons": "angle = math.pi * t\nx = sign * (angle.cos() - 0.5), sign * (angle.sin() - 0.25)",
         "xor": "x = 2 * t - 1, (2 * t - 1).sign() * sign * s",
     },
@@ -276,7 +275,7 @@ FILLINGS: dict[str, dict[str, str]] = {
     "bias": {
         "by": "init",
         "pytorch": "uniform(layer.in_features, layer.out_features)",
-        "*": "torch.zeros(layer.out_features)",
+        "*": "torch.zeros_like(layer.bias.data)",
     },
     "cell": {"by": "net", "rnn": "RNNCell", "lstm": "LSTMCell", "gru": "GRUCell"},
     "start": {"by": "net", "lstm": "h = c", "*": "h"},
