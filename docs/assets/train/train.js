@@ -1,3 +1,4 @@
+// @ts-check
 /* The page docs/train.md: networks that train in a worker, drawn once a frame, with their setting in the address.
  * vg.js fetches this file when a page holds a `.vg-train`, and calls `vg.train` with it. What trains is in engine.js, and
  * is fetched once it is wanted: when the address names a setting, or when the section is approached. Until then the page
@@ -5,7 +6,7 @@
  */
 (() => {
   "use strict";
-  const HERE = document.currentScript.src;
+  const HERE = /** @type {HTMLScriptElement} */ (document.currentScript).src;
   const NOT_OURS = ["h", "q"]; // of Material's search
   const SHARED = ["data", "batch", "seed", "length"]; // or two networks would not see the same batches
   const COLUMNS = 240; // of the strip: when they are full, two become one, so that it always begins at step 0
@@ -13,12 +14,14 @@
   const SPOKEN = 6000; // ms between two summaries in words
   const CALM = 500; // ms between two frames for who asked for less motion
 
+  /** @type {(tag: string, properties?: object, ...children: any[]) => any} */
   const make = (tag, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
     return element.append(...children), element;
   };
-  const loading = {}; // name of a script in this folder -> promise that it is there
-  const load = name => (loading[name] ??= new Promise((resolve, reject) => {
+  /** Of a script in this folder: a promise that it is there. @type {Record<string, Promise<unknown>>} */
+  const loading = {};
+  const load = (/** @type {string} */ name) => (loading[name] ??= new Promise((resolve, reject) => {
     const onerror = () => {
       delete loading[name]; // the next touch may try again
       reject(new Error(`What trains here, ${name}, could not be loaded.`));
@@ -26,13 +29,19 @@
     document.body.append(make("script", { src: new URL(name, HERE), onload: resolve, onerror }));
   }));
 
+  const reason = (/** @type {unknown} */ error) => (error instanceof Error ? error.message : String(error));
+
   // ---- Numbers ---------------------------------------------------------------------------------------------------
+  /** @type {Record<any, number>} */
   const WORDS = { nan: NaN, inf: Infinity, "-inf": -Infinity }; // how a state tells what isn't finite
+  /** @type {(value: any) => number} */
   const real = value => WORDS[value] ?? value;
+  /** @type {(text: string) => string} */
   const minus = text => text.replace("-", "−");
+  /** @type {(exponent: number) => string} */
   const power = exponent => "10" + String(exponent).replace(/./g, sign => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]);
 
-  /** 0.41, 17, 4.6 × 10⁻⁹, NaN, infinity. */
+  /** 0.41, 17, 4.6 × 10⁻⁹, NaN, infinity. @param {any} value */
   function number(value, digits = 2) {
     const x = real(value), size = Math.abs(x);
     if (Number.isNaN(x)) return "NaN";
@@ -42,10 +51,10 @@
     return `${minus(mantissa)}\u00a0×\u00a0${power(Number(exponent))}`;
   }
 
-  /** Norms relative to the last one, in decades; 99 stands for infinity, −99 for zero. */
+  /** Norms relative to the last one, in decades; 99 stands for infinity, −99 for zero. @param {Told[]} norms */
   function decades(norms) {
     const logs = norms.map(norm => Math.max(-99, Math.min(99, Math.log10(real(norm)))));
-    return logs.map(log => (log === -99 ? log : log - logs.at(-1)));
+    return logs.map(log => (log === -99 ? log : log - logs[logs.length - 1]));
   }
 
   // ---- What became of the gradient, in words -----------------------------------------------------------------------
@@ -55,23 +64,26 @@
     { role: "exploding", word: "It explodes:", below: Infinity },
   ];
 
+  /** @param {Setting} setting @param {State} state */
   function tell({ net }, { gradients, loss }) {
     const values = gradients.map(real), last = values.length - 1, layered = net === "mlp";
-    const name = i => (layered && i === last ? "the output layer" : layered ? `layer ${i + 1}` : `t = ${i + 1}`);
+    const name = (/** @type {number} */ i) => (layered && i === last ? "the output layer" : layered ? `layer ${i + 1}` : `t = ${i + 1}`);
     const lost = values.findLastIndex(value => !Number.isFinite(value));
     if (lost >= 0 || !Number.isFinite(real(loss))) {
       const where = lost < 0 ? "" : `, the gradient ${number(values[lost])} at ${name(lost)}`;
       return { role: "exploding", word: "It leaves the numbers:", text: `the loss is ${number(loss)}${where}.` };
     }
     if (!values.some(Boolean)) return { role: "vanishing", word: "It is zero:", text: "no layer gets any gradient." };
-    const log = decades(gradients)[0], { role, word } = FATES.find(({ below }) => log < below);
+    const log = decades(gradients)[0], { role, word } = FATES.find(({ below }) => log < below) ?? FATES[4];
     const share = number(values[0] / values[last]), of = layered ? "the output’s" : "the last one’s";
     return { role, word, text: `${name(0)} gets ${share} ${log < 0 ? "of" : "times"} ${of}.` };
   }
 
   // ---- History -----------------------------------------------------------------------------------------------------
+  /** @typedef {{ n: number, rows: number[], loss: number, accuracy: number }} Column means of n steps */
+  /** @type {(a: Column, b: Column) => Column} */
   const join = (a, b) => {
-    const n = a.n + b.n, mean = (x, y) => (x * a.n + y * b.n) / n;
+    const n = a.n + b.n, mean = (/** @type {number} */ x, /** @type {number} */ y) => (x * a.n + y * b.n) / n;
     const rows = a.rows.map((row, i) => mean(row, b.rows[i]));
     return { n, rows, loss: mean(a.loss, b.loss), accuracy: mean(a.accuracy, b.accuracy) };
   };
@@ -79,17 +91,18 @@
   /** All steps since the first, in a bounded number of columns: means of `per` steps each. */
   class History {
     per = 1;
-    columns = [];
+    columns = /** @type {Column[]} */ ([]);
 
     /** The columns that there is room for: few at first, so that the first steps are seen. */
     get room() {
-      return this.per > 1 ? COLUMNS : [30, 60, 120, COLUMNS].find(room => room >= this.columns.length);
+      return this.per > 1 ? COLUMNS : [30, 60, 120].find(room => room >= this.columns.length) ?? COLUMNS;
     }
 
+    /** @param {State} state */
     add({ gradients, loss, accuracy }) {
       const one = { n: 1, rows: decades(gradients), loss: real(loss), accuracy: real(accuracy) };
       const { columns, per } = this, open = columns.at(-1);
-      if (open?.n < per) return void columns.splice(-1, 1, join(open, one));
+      if (open && open.n < per) return void columns.splice(-1, 1, join(open, one));
       columns.push(one);
       if (columns.length < COLUMNS) return;
       this.columns = columns.flatMap((column, i) => (i % 2 ? [] : join(column, columns[i + 1])));
@@ -98,43 +111,52 @@
   }
 
   // ---- Drawing -----------------------------------------------------------------------------------------------------
-  /** The tokens of vg.css that hold in an element, and the strip's colour of a number of decades. */
+  /** The tokens of vg.css that hold in an element, and the strip's colour of a number of decades. @param {Element} scope @returns {Look} */
   function look(scope) {
-    const css = getComputedStyle(scope), token = name => css.getPropertyValue(`--vg-${name}`).trim();
+    const css = getComputedStyle(scope), token = (/** @type {string} */ name) => css.getPropertyValue(`--vg-${name}`).trim();
     const pen = make("canvas").getContext("2d", { willReadFrequently: true });
+    /** @type {Look["rgb"]} */
     const rgb = color => {
       pen.fillStyle = color;
       pen.fillRect(0, 0, 1, 1);
       return [...pen.getImageData(0, 0, 1, 1).data];
     };
+    /** @type {(a: string, share: number, b: string) => string} */
     const mix = (a, share, b) => `color-mix(in oklab, ${a} ${100 * Math.max(0, Math.min(1, share))}%, ${b})`;
+    /** @type {Look["heat"]} */
     const colour = log => {
       const way = log < 0 ? "vanishing" : "exploding", size = Math.abs(log);
       const end = mix(token(`${way}-3`), (size - 3) / 15, token(way)); // which is reached at 3, and deepens from there
       return rgb(Number.isNaN(log) ? token("ink") : mix(end, (size - 0.5) / 2.5, token("healthy")));
     };
-    const known = {}, heat = log => (known[log.toFixed(1)] ??= colour(log));
+    /** @type {Record<string, number[]>} */
+    const known = {};
+    /** @type {Look["heat"]} */
+    const heat = log => (known[log.toFixed(1)] ??= colour(log));
     return { token, rgb, heat, font: token("sans") };
   }
 
-  /** A canvas, cleared, in pixels of the page, and what draws and writes on it. */
+  /** A canvas, cleared, in pixels of the page, and what draws and writes on it. @param {HTMLCanvasElement} canvas @param {Look} its */
   function sheet(canvas, { token, font }) {
     const { clientWidth: width, clientHeight: height } = canvas, scale = devicePixelRatio;
     Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
-    const pen = canvas.getContext("2d");
+    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     pen.scale(scale, scale);
     pen.font = `11px ${font}`;
     pen.textBaseline = "middle";
+    /** @type {(text: string | number, x: number, y: number, align?: CanvasTextAlign, color?: string) => void} */
     const write = (text, x, y, textAlign = "left", color = "ink-3") => {
       Object.assign(pen, { fillStyle: token(color), textAlign });
-      pen.fillText(text, x, y);
+      pen.fillText(String(text), x, y);
     };
+    /** @type {(x: number, y: number, radius: number, color: string) => void} */
     const dot = (x, y, radius, color) => {
       pen.fillStyle = color;
       pen.beginPath();
       pen.arc(x, y, radius, 0, 7);
       pen.fill();
     };
+    /** @type {(color: string, points: number[][], width?: number, dash?: number[]) => void} */
     const line = (color, points, lineWidth = 1, dash = []) => {
       Object.assign(pen, { strokeStyle: token(color), lineWidth, lineJoin: "round" });
       pen.setLineDash(dash);
@@ -150,14 +172,15 @@
     return { pen, width, height, write, dot, line };
   }
 
-  /** As a canvas, which can be stretched. */
+  /** As a canvas, which can be stretched. @param {ImageData} image */
   function picture(image) {
     const canvas = make("canvas", { width: image.width, height: image.height });
     canvas.getContext("2d").putImageData(image, 0, 0);
     return canvas;
   }
 
-  const VIEWS = { // what the dots may be: one or two lists of a state
+  /** What the dots may be: one or two lists of a state. @type {Record<string, { title: string, log: boolean, lists: string[] }>} */
+  const VIEWS = {
     gradients: { title: "gradient", log: true, lists: ["gradients"] },
     updates: { title: "update ÷ weights", log: true, lists: ["updates"] },
     units: { title: "saturated, dead", log: false, lists: ["saturated", "dead"] },
@@ -168,17 +191,20 @@
   // ---- A network ---------------------------------------------------------------------------------------------------
   class Net {
     history = new History();
-    state = null; // the last step
-    first = null; // and the first one
-    plane = null; // the points of two-dimensional data
-    classes = [NaN, NaN]; // what the network makes of the plane, two shares for each place of a grid
+    state = /** @type {any} */ (null); // the last step's State
+    first = this.state; // and the first one's
+    plane = /** @type {null | { x: Float64Array, y: Uint8Array, reach: number }} */ (null); // two-dimensional data
+    classes = /** @type {Float64Array} */ (Float64Array.of(NaN, NaN)); // what the network makes of the plane, two shares for each place of a grid
 
+    /** @param {Setting} setting @param {string} name */
     constructor(setting, name) {
       this.setting = setting;
       this.guesses = setting.net !== "mlp" ? 4 : setting.data === "digits" ? 10 : 2; // classes to choose from
       const flat = this.guesses === 2; // the points of the plane
+      const parts = this.parts = /** @type {Record<string, any>} */ ({});
+      /** @type {(tag: string, kind: string, properties?: object, ...children: any[]) => HTMLElement} */
       const part = (tag, kind, properties = {}, ...children) =>
-        (this[kind] = make(tag, { className: `vg-train-${kind}`, ...properties }, ...children));
+        (parts[kind] = make(tag, { className: `vg-train-${kind}`, ...properties }, ...children));
       this.element = part("article", "net", { ariaLabel: name },
         part("p", "name", { textContent: name }), part("p", "verdict"), part("p", "facts"),
         part("canvas", "rows", { role: "img" }),
@@ -187,32 +213,36 @@
           part("canvas", "curves", { role: "img" })));
     }
 
+    /** @param {State} state */
     take(state) {
       this.first ??= state;
       this.state = state;
       this.history.add(state);
     }
 
-    /** The lists of a view, at the last step or the first; empty where they have no value for each row. */
+    /** The lists of a view, at the last step or the first; empty where they have no value for each row. @param {string} view @returns {number[][]} */
     lists(view, state = this.state) {
       const { lists, log } = VIEWS[view], rows = state.gradients.length;
-      const read = value => (log ? Math.log10(real(value)) : real(value));
-      return lists.map(key => state[key] ?? []).map(list => (list.length < rows - 1 ? [] : list.map(read)));
+      const read = (/** @type {Told} */ value) => (log ? Math.log10(real(value)) : real(value));
+      return lists.map(key => state[key] ?? []).map((/** @type {Told[]} */ list) => (list.length < rows - 1 ? [] : list.map(read)));
     }
 
+    /** @param {Look} its @param {string} view @param {number[]} range */
     draw(its, view, range) {
       this.drawRows(its, view, range);
       this.drawCurves(its);
       if (this.plane) this.drawSurface(its);
     }
 
-    /** A row a layer, or a time step, the output on top: a dot for the last step, a strip of the gradient since step 0. */
+    /** A row a layer, or a time step, the output on top: a dot for the last step, a strip of the gradient since step 0.
+     * @param {Look} its @param {string} view @param {number[]} range */
     drawRows(its, view, [low, high]) {
-      const { pen, width, height, write, dot, line } = sheet(this.rows, its), { token, heat } = its;
+      const { pen, width, height, write, dot, line } = sheet(this.parts.rows, its), { token, heat } = its;
       const { log, title } = VIEWS[view], { gradients } = this.state, n = gradients.length, layered = isLayered(this.setting);
       const across = Math.round((width - LEFT) * 0.38), left = LEFT + across + GAP; // dots, then the strip
       const bottom = height - FOOT, row = (bottom - TOP) / n;
-      const x = v => LEFT + 6 + ((v - low) / (high - low)) * (across - 12), y = i => bottom - (i + 0.5) * row;
+      const x = (/** @type {number} */ v) => LEFT + 6 + ((v - low) / (high - low)) * (across - 12);
+      const y = (/** @type {number} */ i) => bottom - (i + 0.5) * row;
       write(title, LEFT, 9, "left", "ink-2");
       write("gradient ÷ the last one’s, since step 0", width, 9, "right", "ink-2");
 
@@ -226,8 +256,8 @@
       write(layered ? "out" : n, LEFT - 6, y(n - 1), "right");
 
       const [now, more = []] = this.lists(view), [then] = this.lists(view, this.first), ratios = decades(gradients);
-      const places = list => list.map((v, i) => [x(v), y(i)]), radius = Math.min(3.5, Math.max(1, row / 2 - 0.5));
-      const colour = i => (view === "gradients" ? `rgb(${heat(ratios[i]).slice(0, 3)})` : token("ink-2"));
+      const places = (/** @type {number[]} */ list) => list.map((v, i) => [x(v), y(i)]), radius = Math.min(3.5, Math.max(1, row / 2 - 0.5));
+      const colour = (/** @type {number} */ i) => (view === "gradients" ? `rgb(${heat(ratios[i]).slice(0, 3)})` : token("ink-2"));
       if (!now.length) write("not by time step", LEFT + 8, (TOP + bottom) / 2);
       line("theory", places(then), 1.25, GHOST);
       line("ink", places(more), 1.5);
@@ -239,7 +269,7 @@
       });
 
       const { columns, room } = this.history, strip = new ImageData(room, n);
-      const pixel = (i, c) => 4 * ((n - 1 - i) * room + c);
+      const pixel = (/** @type {number} */ i, /** @type {number} */ c) => 4 * ((n - 1 - i) * room + c);
       columns.forEach(({ rows }, c) => rows.forEach((decade, i) => strip.data.set(heat(decade), pixel(i, c))));
       pen.fillStyle = token("sunken");
       pen.fillRect(left, TOP, width - left, bottom - TOP);
@@ -248,24 +278,29 @@
       this.steps(write, left, width, bottom + 11);
     }
 
-    /** The names of steps along an axis. */
+    /** The names of steps along an axis.
+     * @param {(text: number | string, x: number, y: number, align?: CanvasTextAlign) => void} write
+     * @param {number} left @param {number} right @param {number} y */
     steps(write, left, right, y) {
       const end = this.history.room * this.history.per, ten = 10 ** Math.floor(Math.log10(end / 4));
-      const every = [1, 2, 5, 10].map(k => k * ten).find(step => end / step <= 4);
-      const x = step => left + ((right - left) * step) / end;
+      const every = [1, 2, 5].map(k => k * ten).find(step => end / step <= 4) ?? 10 * ten;
+      const x = (/** @type {number} */ step) => left + ((right - left) * step) / end;
       for (let step = every; step < end * 0.95; step += every) write(step, x(step), y, "center");
       write("step 0", left, y);
     }
 
+    /** @param {Look} its */
     drawCurves(its) {
-      const { width, height, write, line } = sheet(this.curves, its);
+      const { width, height, write, line } = sheet(this.parts.curves, its);
       const { columns, room } = this.history, guess = Math.log(this.guesses);
       const bottom = height - 20, middle = Math.round(height * 0.56), top = 1.5 * guess; // beyond it nothing is drawn
-      const x = c => LEFT + ((c + 0.5) / room) * (width - LEFT);
-      const loss = v => middle - 8 - (Math.min(v, top) / top) * (middle - 22);
-      const share = v => bottom - 2 - v * (bottom - middle - 14);
+      const x = (/** @type {number} */ c) => LEFT + ((c + 0.5) / room) * (width - LEFT);
+      const loss = (/** @type {number} */ v) => middle - 8 - (Math.min(v, top) / top) * (middle - 22);
+      const share = (/** @type {number} */ v) => bottom - 2 - v * (bottom - middle - 14);
+      /** @type {(y: number, color: string, dash?: number[]) => void} */
       const level = (y, color, dash) => line(color, [[LEFT, y], [width, y]], 1, dash);
-      for (const [y, name] of [[loss(0), "0"], [loss(guess), number(guess)], [share(0), "0"], [share(1), "1"]]) {
+      for (const [y, name] of /** @type {[number, string][]} */ ([
+        [loss(0), "0"], [loss(guess), number(guess)], [share(0), "0"], [share(1), "1"]])) {
         level(y, "grid");
         write(name, LEFT - 6, y, "right");
       }
@@ -275,16 +310,16 @@
       write("guessing", width, loss(guess) - 7, "right");
       line("accent", columns.map((column, c) => [x(c), loss(column.loss)]), 1.75);
       line("accent", columns.map((column, c) => [x(c), share(column.accuracy)]), 1.75);
-      const last = columns.at(-1).loss;
+      const last = columns[columns.length - 1].loss;
       const beside = Math.min(x(columns.length), width - 70) + 4;
       if (!(last <= top)) write(number(last), beside, loss(top) + 6, "left", "ink");
       this.steps(write, LEFT, width, bottom + 11);
     }
 
-    /** What the network makes of the plane, in two hues that stand for no gradient. */
+    /** What the network makes of the plane, in two hues that stand for no gradient. @param {Look} its */
     drawSurface(its) {
-      const { classes, plane: { x, y, reach } } = this, side = Math.sqrt(classes.length / 2);
-      const { pen, width, height, dot } = sheet(this.surface, its);
+      const { classes } = this, { x, y, reach } = /** @type {NonNullable<Net["plane"]>} */ (this.plane), side = Math.sqrt(classes.length / 2);
+      const { pen, width, height, dot } = sheet(this.parts.surface, its);
       const hues = ["category", "category-2"].map(its.token), colours = hues.map(hue => its.rgb(hue).slice(0, 3));
       const image = new ImageData(side, side);
       for (let i = 0; i < side * side; i++) {
@@ -292,6 +327,7 @@
         image.data.set([...colours[Number(share > 0.5)], sure], 4 * i);
       }
       pen.drawImage(picture(image), 0, 0, width, height);
+      /** @type {(i: number) => [number, number]} */
       const at = i => [(x[2 * i] / reach + 1) * width / 2, (1 - x[2 * i + 1] / reach) * height / 2];
       y.forEach((label, i) => dot(...at(i), 1.6, hues[label]));
     }
@@ -300,22 +336,26 @@
     words() {
       const { setting, state } = this, { step, loss, accuracy } = state, { role, word, text } = tell(setting, state);
       const facts = [`step ${step}`, `loss ${number(loss, 4)}`, `accuracy ${Math.round(100 * real(accuracy))} %`];
-      this.verdict.dataset.role = role;
-      this.verdict.replaceChildren(make("strong", { textContent: word }), ` ${text}`);
-      this.facts.textContent = facts.join("  ·  ");
-      this.rows.ariaLabel = `Gradient by ${setting.net === "mlp" ? "layer" : "time step"}. ${word} ${text}`;
-      this.curves.ariaLabel = `Loss and accuracy by step: ${facts.join(", ")}`;
+      this.parts.verdict.dataset.role = role;
+      this.parts.verdict.replaceChildren(make("strong", { textContent: word }), ` ${text}`);
+      this.parts.facts.textContent = facts.join("  ·  ");
+      this.parts.rows.ariaLabel = `Gradient by ${setting.net === "mlp" ? "layer" : "time step"}. ${word} ${text}`;
+      this.parts.curves.ariaLabel = `Loss and accuracy by step: ${facts.join(", ")}`;
       return `Step ${step}: loss ${number(loss, 3)}. ${word} ${text}`;
     }
   }
 
   // ---- The address -------------------------------------------------------------------------------------------------
+  /** @type {(search: string) => boolean} */
   const isAsked = search => [...new URLSearchParams(search).keys()].some(key => !NOT_OURS.includes(key));
+  /** @type {(query: URLSearchParams) => Setting} */
   const toSetting = query => window.vgTrain.parse(`?${[...query].map(pair => pair.join("=")).join("&")}`);
+  /** @type {(setting: Setting) => string} */
   const toQuery = setting => window.vgTrain.query(setting);
+  /** @type {(setting: Setting) => boolean} */
   const isLayered = ({ net }) => net === "mlp";
 
-  /** One setting or two: `vs=activation:relu,init:he` says how the second differs. Throws what a reader can be told. */
+  /** One setting or two: `vs=activation:relu,init:he` says how the second differs. Throws what a reader can be told. @param {string} search */
   function parse(search) {
     const query = new URLSearchParams(search), other = query.get("vs");
     for (const key of [...NOT_OURS, "vs"]) query.delete(key);
@@ -331,6 +371,7 @@
     return [one, two];
   }
 
+  /** @param {Setting[]} settings */
   function address([one, two]) {
     const query = toQuery(one);
     if (!two) return `?${query || "net=mlp"}`; // the bare address is the page's opening
@@ -338,16 +379,23 @@
     return `?${query}${query && "&"}vs=${keys.map(key => `${key}:${two[key]}`).join(",")}`;
   }
 
-  /** How a network differs that shows what ails the first, or what would cure it. */
-  const contrast = ({ net, activation, init, forget }) => ({
+  /** How a network differs that shows what ails the first, or what would cure it. @param {Setting} setting */
+  const contrast = ({ net, activation, init, forget }) => (/** @type {Record<string, string>} */ ({
     mlp: activation === "relu" ? "activation:sigmoid,init:pytorch" : "activation:relu,init:he",
     rnn: init === "orthogonal" ? "init:pytorch" : "init:orthogonal", lstm: `forget:${forget ? 0 : 3}`, gru: "net:lstm",
-  })[net];
+  }))[net];
 
   // ---- The page ----------------------------------------------------------------------------------------------------
   class Page {
-    settings = [];
-    nets = [];
+    settings = /** @type {Setting[]} */ ([]);
+    nets = /** @type {Net[]} */ ([]);
+    waiting = 0; // for a frame
+    look = /** @type {Look | null} */ (null);
+    range = /** @type {{ view: string, ends: number[] } | null} */ (null); // of the dots' axis
+    post = /** @type {((question: Question) => void) | null} */ (null); // asks what trains
+    worker = /** @type {Worker | null} */ (null);
+    touched = ""; // the control that was changed last
+    grid = new Float64Array(); // over the plane
     edited = 0; // the network that the controls speak of
     view = "gradients";
     playing = false;
@@ -360,12 +408,13 @@
     spoken = 0;
     pictured = 0;
 
+    /** @param {any} root the section */
     constructor(root) {
       this.root = root;
       this.path = location.pathname;
       this.search = location.search; // of what is shown
       this.opening = root.dataset.opening; // what the bare address means
-      this.find = name => root.querySelector(`.vg-train-${name}`);
+      this.find = (/** @type {string} */ name) => root.querySelector(`.vg-train-${name}`);
       this.form = this.find("controls");
       root.state = (i = 0) => this.nets[i]?.state ?? null;
       this.listen();
@@ -373,7 +422,9 @@
     }
 
     listen() {
-      const { form, root } = this, click = (name, act) => this.find(name).addEventListener("click", act);
+      const { form, root } = this;
+      /** @type {(name: string, act: () => unknown) => void} */
+      const click = (name, act) => this.find(name).addEventListener("click", act);
       for (const event of ["pointerover", "focusin"]) root.addEventListener(event, () => this.fetch(), { once: true });
       click("play", () => this.play(!this.playing));
       click("step", () => this.step());
@@ -382,11 +433,14 @@
       click("compare", () => this.compare());
       click("copy", () => this.copy(() => window.vgTrain.script(this.settings[this.edited])));
       click("share", () => this.copy(() => new URL(address(this.settings), location.href.split("#")[0]).href));
-      form.addEventListener("submit", event => event.preventDefault());
-      form.addEventListener("input", ({ target }) => this.label(target));
-      form.addEventListener("change", ({ target }) => this.turned(target));
-      this.find("views").addEventListener("change", ({ target }) => (this.view = target.value, this.repaint()));
-      root.addEventListener("keydown", event => {
+      form.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
+      form.addEventListener("input", (/** @type {any} */ { target }) => this.label(target));
+      form.addEventListener("change", (/** @type {any} */ { target }) => this.turned(target));
+      this.find("views").addEventListener("change", (/** @type {any} */ { target }) => {
+        this.view = target.value;
+        this.repaint();
+      });
+      root.addEventListener("keydown", (/** @type {any} */ event) => {
         const used = event.target.closest("button, select, summary, a, pre, input:not([type=range])");
         if (event.key !== " " || used || event.ctrlKey || event.metaKey || event.altKey) return;
         event.preventDefault(); // the page would scroll
@@ -401,25 +455,25 @@
       const inFiles = location.protocol === "file:";
       try {
         await Promise.all(["settings.js", "engine.js", ...(inFiles ? ["worker.js"] : [])].map(load));
-      } catch ({ message }) {
-        return this.complain(message);
+      } catch (error) {
+        return this.complain(reason(error));
       }
       if (this.post) return true;
-      const take = answer => this.take(answer);
+      const take = (/** @type {Answer} */ answer) => this.take(answer);
       if (window.vgTrainServe) {
         const serve = window.vgTrainServe(take);
-        this.post = async question => {
+        this.post = async (/** @type {Question} */ question) => {
           if (question.digits) await load("digits.js");
           setTimeout(serve, 0, question);
         };
       } else {
-        this.worker = new Worker(new URL("worker.js", HERE));
-        this.worker.onmessage = ({ data }) => take(data);
-        this.worker.onerror = ({ message }) => {
+        const worker = this.worker = new Worker(new URL("worker.js", HERE));
+        worker.onmessage = ({ data }) => take(data);
+        worker.onerror = ({ message }) => {
           this.play(false);
           this.complain(`The training stopped: ${message || "its worker could not be loaded"}.`);
         };
-        this.post = question => this.worker.postMessage(question);
+        this.post = question => worker.postMessage(question);
       }
       return true;
     }
@@ -432,12 +486,13 @@
       return true;
     }
 
-    /** Makes room for what an address asks for before it is there, so that nothing moves later. */
+    /** Makes room for what an address asks for before it is there, so that nothing moves later. @param {string} search */
     stage(search) {
       this.form.hidden ||= !this.nets.length && isAsked(search); // until the controls can say what it says
       this.root.dataset.live ??= /\bvs=/.test(isAsked(search) ? search : this.opening) ? 2 : 1;
     }
 
+    /** @param {Setting[]} settings */
     start(settings) {
       this.settings = settings;
       this.edited = Math.min(this.edited, settings.length - 1);
@@ -448,10 +503,10 @@
       this.write();
       this.turn += 1;
       this.asked = true;
-      this.post({ make: this.turn, settings, steps: 1, digits: settings[0].data === "digits" });
+      this.post?.({ make: this.turn, settings, steps: 1, digits: settings[0].data === "digits" });
     }
 
-    /** The worker's answer; its first one brings the points of two-dimensional data. */
+    /** The worker's answer; its first one brings the points of two-dimensional data. @param {Answer} answer */
     take({ make, states, classes, data }) {
       if (make !== this.turn) return; // of networks that have gone
       this.asked = false;
@@ -463,15 +518,17 @@
       this.repaint();
     }
 
-    /** Lays a grid over the points, for the network to say what it makes of the plane. */
+    /** Lays a grid over the points, for the network to say what it makes of the plane. @param {NonNullable<Answer["data"]>} points */
     span({ x, y }) {
-      const reach = 1.1 * Math.max(...x.map(Math.abs)), side = 36, at = k => reach * ((2 * k + 1) / side - 1);
-      const cell = i => Math.floor(i / 2), place = i => (i % 2 ? -at(Math.floor(cell(i) / side)) : at(cell(i) % side));
+      const reach = 1.1 * Math.max(...x.map(Math.abs)), side = 36, at = (/** @type {number} */ k) => reach * ((2 * k + 1) / side - 1);
+      const cell = (/** @type {number} */ i) => Math.floor(i / 2);
+      const place = (/** @type {number} */ i) => (i % 2 ? -at(Math.floor(cell(i) / side)) : at(cell(i) % side));
       this.grid = Float64Array.from({ length: 2 * side * side }, (_, i) => place(i));
       for (const net of this.nets) net.plane = { x, y, reach };
       this.pictured = 0;
     }
 
+    /** @param {boolean} on */
     async play(on) {
       if (on && !(await this.wake())) return;
       const button = this.find("play"), ended = this.playing && !on;
@@ -489,12 +546,13 @@
       this.ask(1);
     }
 
+    /** @param {number} steps @param {number} [ms] */
     ask(steps, ms) {
       if (this.asked) return;
-      const old = performance.now() - this.pictured > 120 && this.nets[0].plane;
+      const old = this.nets[0].plane !== null && performance.now() - this.pictured > 120;
       if (old) this.pictured = performance.now();
       this.asked = true;
-      this.post({ make: this.turn, steps, ms, points: old && this.grid });
+      this.post?.({ make: this.turn, steps, ms, points: old ? this.grid : null });
     }
 
     // ---- what is seen
@@ -505,8 +563,8 @@
 
     /** Draws, and asks for steps, as long as there is need: a tab in the background gets no frames, and rests. */
     frame() {
-      this.waiting ??= requestAnimationFrame(now => {
-        this.waiting = null;
+      this.waiting ||= requestAnimationFrame(now => {
+        this.waiting = 0;
         const calm = this.playing && matchMedia("(prefers-reduced-motion: reduce)").matches ? CALM : 0;
         if (this.fresh && now - this.drawn >= calm) this.paint(now);
         if (!this.playing || document.hidden || !this.root.isConnected) return;
@@ -521,6 +579,7 @@
       });
     }
 
+    /** @param {number} now */
     paint(now) {
       const { nets, view } = this, { log } = VIEWS[view];
       if (!nets.length || nets.some(({ state }) => !state)) return;
@@ -556,17 +615,17 @@
       this.find("said").textContent = told.join(" ");
       const columns = nets.flatMap(({ state }, i) => Object.values(VIEWS).flatMap(({ lists }) => lists)
         .filter(key => state[key]).map(key => ({ name: many ? `${i + 1}: ${key}` : key, values: state[key] })));
-      const cell = (tag, textContent) => make(tag, { textContent });
+      const cell = (/** @type {string} */ tag, /** @type {any} */ textContent) => make(tag, { textContent });
       const head = [isLayered(nets[0].setting) ? "layer" : "time step", ...columns.map(({ name }) => name)];
-      const rows = columns[0].values.map((_, i) => [cell("th", i + 1),
+      const rows = columns[0].values.map((/** @type {Told} */ _, /** @type {number} */ i) => [cell("th", i + 1),
         ...columns.map(({ values }) => cell("td", i in values ? number(values[i], 4) : ""))]);
       this.find("table").replaceChildren(
         make("thead", {}, make("tr", {}, ...head.map(name => cell("th", name)))),
-        make("tbody", {}, ...rows.map(cells => make("tr", {}, ...cells))));
+        make("tbody", {}, ...rows.map((/** @type {Element[]} */ cells) => make("tr", {}, ...cells))));
     }
 
     // ---- the controls
-    /** The control of a key, by `namedItem` because `length` is a property as well; recurrent networks have other data. */
+    /** The control of a key, by `namedItem` because `length` is a property as well; recurrent networks have other data. @param {string} key @param {Setting} setting */
     field(key, { net }) {
       return this.form.elements.namedItem(key === "data" && net !== "mlp" ? "task" : key);
     }
@@ -591,17 +650,19 @@
       this.find("command").textContent = `vgdocs train "${toQuery(setting)}" --steps 100`;
       this.form.hidden = false;
       const here = address(this.settings);
-      for (const link of document.querySelectorAll(".vg-train-presets a")) {
+      const links = /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll(".vg-train-presets a"));
+      for (const link of links) {
         link.ariaCurrent = address(parse(link.search)) === here ? "true" : null;
       }
     }
 
-    /** What a slider says. */
+    /** What a slider says. @param {any} field */
     label(field) {
       const said = field.parentElement.querySelector("output");
       if (said) said.textContent = field.value;
     }
 
+    /** @param {any} control */
     async turned({ name, value, type }) {
       const walk = type === "range" && this.touched === name; // a walk along a slider is one entry of the history
       this.touched = name;
@@ -611,6 +672,7 @@
       this.write();
     }
 
+    /** @param {string} key @param {any} value */
     change(key, value, walk = false) {
       // From layers to a recurrent network, or back: then both go, because they would have no data in common.
       const moved = key === "net" && isLayered({ net: value }) !== isLayered(this.settings[0]);
@@ -626,8 +688,8 @@
         this.complain("");
         this.start(next);
         this.remember(walk);
-      } catch ({ message }) {
-        this.complain(`${message}.`);
+      } catch (error) {
+        this.complain(`${reason(error)}.`);
         this.write(); // what holds
       }
     }
@@ -640,10 +702,11 @@
       this.remember();
     }
 
+    /** @param {Setting} setting @param {Setting[]} all */
     describe(setting, all) {
       const { depth, width, length, norm, skip, forget, gain, lr } = setting;
-      const options = key => [...this.field(key, setting).options];
-      const text = key => options(key).find(({ value }) => value === String(setting[key])).text;
+      const options = (/** @type {string} */ key) => [...this.field(key, setting).options];
+      const text = (/** @type {string} */ key) => options(key).find(({ value }) => value === String(setting[key])).label;
       const size = isLayered(setting) ? `${depth} layer${depth > 1 ? "s" : ""}` : `${length} steps`;
       const kind = text(isLayered(setting) ? "activation" : "net");
       const parts = [kind, width === 32 ? size : `${size} of ${width}`, text("init")];
@@ -661,7 +724,7 @@
       this.obey(location.search);
     }
 
-    /** Shows what a query asks for, or says why not and shows the opening; whether anything could be shown. */
+    /** Shows what a query asks for, or says why not and shows the opening; whether anything could be shown. @param {string} search */
     async obey(search) {
       this.stage(search);
       if (!(await this.fetch())) return false;
@@ -669,8 +732,8 @@
       try {
         if (isAsked(search)) settings = parse(search);
         this.complain("");
-      } catch ({ message }) {
-        this.complain(`The address asks for what isn’t here: ${message}. Shown is what the page opens with.`);
+      } catch (error) {
+        this.complain(`The address asks for what isn’t here: ${reason(error)}. Shown is what the page opens with.`);
       }
       this.edited = 0;
       this.play(false);
@@ -678,6 +741,7 @@
       return true;
     }
 
+    /** @param {string} search */
     async open(search) {
       if (!(await this.obey(search))) return;
       this.remember();
@@ -693,10 +757,12 @@
       this.search = search;
     }
 
+    /** @param {string} text */
     complain(text) {
       Object.assign(this.find("complaint"), { textContent: text, hidden: !text });
     }
 
+    /** @param {() => string} what */
     async copy(what) {
       if (!(await this.wake())) return;
       const said = this.find("copied"), text = what();
@@ -711,13 +777,13 @@
     }
   }
 
-  let current = null; // of the page that is shown
+  let current = /** @type {Page | null} */ (null); // of the page that is shown
   const isShown = () => current?.root.isConnected && location.pathname === current.path;
 
   // Before Material's instant navigation, which doesn't look at the query: as in explore.js.
   document.addEventListener("click", event => {
-    const link = event.target.closest?.("a[href]");
-    if (!link || !isShown() || link.target || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    const link = event.target instanceof Element && event.target.closest("a[href]");
+    if (!(link instanceof HTMLAnchorElement) || !current || !isShown() || link.target || event.metaKey || event.ctrlKey || event.shiftKey) return;
     if (link.origin !== location.origin || link.pathname !== current.path) return;
     if (link.hash) return void (link.search = location.search); // to a heading: the setting stays as it is by now
     event.preventDefault();
@@ -725,7 +791,7 @@
     current.open(link.search);
   }, true);
   addEventListener("popstate", event => {
-    if (!isShown() || location.search === current.search) return;
+    if (!current || !isShown() || location.search === current.search) return;
     event.stopImmediatePropagation();
     current.follow();
   }, true);
