@@ -67,7 +67,8 @@
   /** @param {Setting} setting @param {State} state */
   function tell({ net }, { gradients, loss }) {
     const values = gradients.map(real), last = values.length - 1, layered = net === "mlp";
-    const name = (/** @type {number} */ i) => (layered && i === last ? "the output layer" : layered ? `layer ${i + 1}` : `t = ${i + 1}`);
+    const name = (/** @type {number} */ i) =>
+      (!layered ? `t = ${i + 1}` : i === last ? "the output layer" : `layer ${i + 1}`);
     const lost = values.findLastIndex(value => !Number.isFinite(value));
     if (lost >= 0 || !Number.isFinite(real(loss))) {
       const where = lost < 0 ? "" : `, the gradient ${number(values[lost])} at ${name(lost)}`;
@@ -111,9 +112,11 @@
   }
 
   // ---- Drawing -----------------------------------------------------------------------------------------------------
-  /** The tokens of vg.css that hold in an element, and the strip's colour of a number of decades. @param {Element} scope @returns {Look} */
+  /** The tokens of vg.css that hold in an element, and the strip's colour of a number of decades.
+   * @param {Element} scope @returns {Look} */
   function look(scope) {
-    const css = getComputedStyle(scope), token = (/** @type {string} */ name) => css.getPropertyValue(`--vg-${name}`).trim();
+    const css = getComputedStyle(scope);
+    const token = (/** @type {string} */ name) => css.getPropertyValue(`--vg-${name}`).trim();
     const pen = make("canvas").getContext("2d", { willReadFrequently: true });
     /** @type {Look["rgb"]} */
     const rgb = color => {
@@ -136,7 +139,8 @@
     return { token, rgb, heat, font: token("sans") };
   }
 
-  /** A canvas, cleared, in pixels of the page, and what draws and writes on it. @param {HTMLCanvasElement} canvas @param {Look} its */
+  /** A canvas, cleared, in pixels of the page, and what draws and writes on it.
+   * @param {HTMLCanvasElement} canvas @param {Look} its */
   function sheet(canvas, { token, font }) {
     const { clientWidth: width, clientHeight: height } = canvas, scale = devicePixelRatio;
     Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
@@ -179,7 +183,8 @@
     return canvas;
   }
 
-  /** What the dots may be: one or two lists of a state. @type {Record<string, { title: string, log: boolean, lists: string[] }>} */
+  /** What the dots may be: one or two lists of a state.
+   * @type {Record<string, { title: string, log: boolean, lists: string[] }>} */
   const VIEWS = {
     gradients: { title: "gradient", log: true, lists: ["gradients"] },
     updates: { title: "update ÷ weights", log: true, lists: ["updates"] },
@@ -194,7 +199,7 @@
     state = /** @type {any} */ (null); // the last step's State
     first = this.state; // and the first one's
     plane = /** @type {null | { x: Float64Array, y: Uint8Array, reach: number }} */ (null); // two-dimensional data
-    classes = /** @type {Float64Array} */ (Float64Array.of(NaN, NaN)); // what the network makes of the plane, two shares for each place of a grid
+    classes = /** @type {Float64Array} */ (Float64Array.of(NaN, NaN)); // two shares for each place of a grid over it
 
     /** @param {Setting} setting @param {string} name */
     constructor(setting, name) {
@@ -220,11 +225,15 @@
       this.history.add(state);
     }
 
-    /** The lists of a view, at the last step or the first; empty where they have no value for each row. @param {string} view @returns {number[][]} */
+    /** The lists of a view, at the last step or the first; empty where they have no value for each row.
+     * @param {string} view @returns {number[][]} */
     lists(view, state = this.state) {
       const { lists, log } = VIEWS[view], rows = state.gradients.length;
       const read = (/** @type {Told} */ value) => (log ? Math.log10(real(value)) : real(value));
-      return lists.map(key => state[key] ?? []).map((/** @type {Told[]} */ list) => (list.length < rows - 1 ? [] : list.map(read)));
+      return lists.map(key => {
+        const list = state[key] ?? [];
+        return list.length < rows - 1 ? [] : list.map(read);
+      });
     }
 
     /** @param {Look} its @param {string} view @param {number[]} range */
@@ -238,7 +247,8 @@
      * @param {Look} its @param {string} view @param {number[]} range */
     drawRows(its, view, [low, high]) {
       const { pen, width, height, write, dot, line } = sheet(this.parts.rows, its), { token, heat } = its;
-      const { log, title } = VIEWS[view], { gradients } = this.state, n = gradients.length, layered = isLayered(this.setting);
+      const { log, title } = VIEWS[view], layered = isLayered(this.setting);
+      const { gradients } = this.state, n = gradients.length;
       const across = Math.round((width - LEFT) * 0.38), left = LEFT + across + GAP; // dots, then the strip
       const bottom = height - FOOT, row = (bottom - TOP) / n;
       const x = (/** @type {number} */ v) => LEFT + 6 + ((v - low) / (high - low)) * (across - 12);
@@ -256,8 +266,10 @@
       write(layered ? "out" : n, LEFT - 6, y(n - 1), "right");
 
       const [now, more = []] = this.lists(view), [then] = this.lists(view, this.first), ratios = decades(gradients);
-      const places = (/** @type {number[]} */ list) => list.map((v, i) => [x(v), y(i)]), radius = Math.min(3.5, Math.max(1, row / 2 - 0.5));
-      const colour = (/** @type {number} */ i) => (view === "gradients" ? `rgb(${heat(ratios[i]).slice(0, 3)})` : token("ink-2"));
+      const radius = Math.min(3.5, Math.max(1, row / 2 - 0.5));
+      const places = (/** @type {number[]} */ list) => list.map((v, i) => [x(v), y(i)]);
+      const colour = (/** @type {number} */ i) =>
+        (view === "gradients" ? `rgb(${heat(ratios[i]).slice(0, 3)})` : token("ink-2"));
       if (!now.length) write("not by time step", LEFT + 8, (TOP + bottom) / 2);
       line("theory", places(then), 1.25, GHOST);
       line("ink", places(more), 1.5);
@@ -318,7 +330,8 @@
 
     /** What the network makes of the plane, in two hues that stand for no gradient. @param {Look} its */
     drawSurface(its) {
-      const { classes } = this, { x, y, reach } = /** @type {NonNullable<Net["plane"]>} */ (this.plane), side = Math.sqrt(classes.length / 2);
+      const { x, y, reach } = /** @type {NonNullable<Net["plane"]>} */ (this.plane);
+      const { classes } = this, side = Math.sqrt(classes.length / 2);
       const { pen, width, height, dot } = sheet(this.parts.surface, its);
       const hues = ["category", "category-2"].map(its.token), colours = hues.map(hue => its.rgb(hue).slice(0, 3));
       const image = new ImageData(side, side);
@@ -355,7 +368,8 @@
   /** @type {(setting: Setting) => boolean} */
   const isLayered = ({ net }) => net === "mlp";
 
-  /** One setting or two: `vs=activation:relu,init:he` says how the second differs. Throws what a reader can be told. @param {string} search */
+  /** One setting or two: `vs=activation:relu,init:he` says how the second differs. Throws what a reader can be told.
+   * @param {string} search */
   function parse(search) {
     const query = new URLSearchParams(search), other = query.get("vs");
     for (const key of [...NOT_OURS, "vs"]) query.delete(key);
@@ -518,9 +532,11 @@
       this.repaint();
     }
 
-    /** Lays a grid over the points, for the network to say what it makes of the plane. @param {NonNullable<Answer["data"]>} points */
+    /** Lays a grid over the points, for the network to say what it makes of the plane.
+     * @param {NonNullable<Answer["data"]>} points */
     span({ x, y }) {
-      const reach = 1.1 * Math.max(...x.map(Math.abs)), side = 36, at = (/** @type {number} */ k) => reach * ((2 * k + 1) / side - 1);
+      const reach = 1.1 * Math.max(...x.map(Math.abs)), side = 36;
+      const at = (/** @type {number} */ k) => reach * ((2 * k + 1) / side - 1);
       const cell = (/** @type {number} */ i) => Math.floor(i / 2);
       const place = (/** @type {number} */ i) => (i % 2 ? -at(Math.floor(cell(i) / side)) : at(cell(i) % side));
       this.grid = Float64Array.from({ length: 2 * side * side }, (_, i) => place(i));
@@ -625,7 +641,8 @@
     }
 
     // ---- the controls
-    /** The control of a key, by `namedItem` because `length` is a property as well; recurrent networks have other data. @param {string} key @param {Setting} setting */
+    /** The control of a key, by `namedItem` because `length` is a property as well; recurrent networks have other data.
+     * @param {string} key @param {Setting} setting */
     field(key, { net }) {
       return this.form.elements.namedItem(key === "data" && net !== "mlp" ? "task" : key);
     }
@@ -724,7 +741,8 @@
       this.obey(location.search);
     }
 
-    /** Shows what a query asks for, or says why not and shows the opening; whether anything could be shown. @param {string} search */
+    /** Shows what a query asks for, or says why not and shows the opening; whether anything could be shown.
+     * @param {string} search */
     async obey(search) {
       this.stage(search);
       if (!(await this.fetch())) return false;
@@ -783,7 +801,8 @@
   // Before Material's instant navigation, which doesn't look at the query: as in explore.js.
   document.addEventListener("click", event => {
     const link = event.target instanceof Element && event.target.closest("a[href]");
-    if (!(link instanceof HTMLAnchorElement) || !current || !isShown() || link.target || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (!(link instanceof HTMLAnchorElement) || !current || !isShown()) return;
+    if (link.target || event.metaKey || event.ctrlKey || event.shiftKey) return;
     if (link.origin !== location.origin || link.pathname !== current.path) return;
     if (link.hash) return void (link.search = location.search); // to a heading: the setting stays as it is by now
     event.preventDefault();
