@@ -19,7 +19,8 @@ interface State { step: number, loss: Told, accuracy: Told, gradients: Told[], [
 
 /** The tokens of vg.css in a place, as canvases need them; `heat` is the colour of a number of decades. */
 interface Look {
-  token: (name: string) => string, rgb: (color: string) => number[], heat: (log: number) => number[], font: string
+  token: (name: string) => string, rgb: (color: string) => Uint8ClampedArray
+  heat: (log: number) => { css: string, pixel: number }, font: string
 }
 
 /** What the worker, or the page in its stead, is asked, and what it answers. */

@@ -81,7 +81,8 @@
   }
 
   // ---- History -----------------------------------------------------------------------------------------------------
-  /** @typedef {{ n: number, rows: number[], loss: number, accuracy: number }} Column means of n steps */
+  /** @typedef {{ n: number, rows: number[], loss: number, accuracy: number, look?: Look, pixels?: number[] }} Column
+   * means of n steps, and the rows' colours in the look that they were drawn in */
   /** @type {(a: Column, b: Column) => Column} */
   const join = (a, b) => {
     const n = a.n + b.n, mean = (/** @type {number} */ x, /** @type {number} */ y) => (x * a.n + y * b.n) / n;
@@ -116,26 +117,29 @@
    * @param {Element} scope @returns {Look} */
   function look(scope) {
     const css = getComputedStyle(scope);
-    const token = (/** @type {string} */ name) => css.getPropertyValue(`--vg-${name}`).trim();
+    /** @type {Record<string, any>} */
+    const known = {}; // what is asked for in each frame
+    const token = (/** @type {string} */ name) => (known[name] ??= css.getPropertyValue(`--vg-${name}`).trim());
     const pen = make("canvas").getContext("2d", { willReadFrequently: true });
     /** @type {Look["rgb"]} */
     const rgb = color => {
       pen.fillStyle = color;
       pen.fillRect(0, 0, 1, 1);
-      return [...pen.getImageData(0, 0, 1, 1).data];
+      return pen.getImageData(0, 0, 1, 1).data;
     };
     /** @type {(a: string, share: number, b: string) => string} */
     const mix = (a, share, b) => `color-mix(in oklab, ${a} ${100 * Math.max(0, Math.min(1, share))}%, ${b})`;
-    /** @type {Look["heat"]} */
-    const colour = log => {
+    const colour = (/** @type {number} */ log) => {
       const way = log < 0 ? "vanishing" : "exploding", size = Math.abs(log);
       const end = mix(token(`${way}-3`), (size - 3) / 15, token(way)); // which is reached at 3, and deepens from there
-      return rgb(Number.isNaN(log) ? token("ink") : mix(end, (size - 0.5) / 2.5, token("healthy")));
+      const found = rgb(Number.isNaN(log) ? token("ink") : mix(end, (size - 0.5) / 2.5, token("healthy")));
+      return { css: `rgb(${found.slice(0, 3)})`, pixel: new Uint32Array(found.buffer)[0] };
     };
-    /** @type {Record<string, number[]>} */
-    const known = {};
     /** @type {Look["heat"]} */
-    const heat = log => (known[log.toFixed(1)] ??= colour(log));
+    const heat = log => {
+      const tenth = Math.round(10 * log);
+      return (known[tenth] ??= colour(tenth / 10));
+    };
     return { token, rgb, heat, font: token("sans") };
   }
 
@@ -143,11 +147,14 @@
    * @param {HTMLCanvasElement} canvas @param {Look} its */
   function sheet(canvas, { token, font }) {
     const { clientWidth: width, clientHeight: height } = canvas, scale = devicePixelRatio;
-    Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
+    const [across, down] = [width, height].map(size => Math.round(size * scale));
     const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    pen.scale(scale, scale);
-    pen.font = `11px ${font}`;
-    pen.textBaseline = "middle";
+    if (canvas.width !== across || canvas.height !== down) {
+      Object.assign(canvas, { width: across, height: down });
+      pen.scale(scale, scale);
+      Object.assign(pen, { font: `11px ${font}`, textBaseline: "middle" }); // dear: not in each frame
+    }
+    pen.clearRect(0, 0, width, height);
     /** @type {(text: string | number, x: number, y: number, align?: CanvasTextAlign, color?: string) => void} */
     const write = (text, x, y, textAlign = "left", color = "ink-3") => {
       Object.assign(pen, { fillStyle: token(color), textAlign });
@@ -176,10 +183,12 @@
     return { pen, width, height, write, dot, line };
   }
 
-  /** As a canvas, which can be stretched. @param {ImageData} image */
-  function picture(image) {
-    const canvas = make("canvas", { width: image.width, height: image.height });
-    canvas.getContext("2d").putImageData(image, 0, 0);
+  /** An image in a canvas, which can be stretched. @param {HTMLCanvasElement} canvas @param {ImageData} image */
+  function picture(canvas, image) {
+    if (canvas.width !== image.width || canvas.height !== image.height) {
+      Object.assign(canvas, { width: image.width, height: image.height });
+    }
+    canvas.getContext("2d")?.putImageData(image, 0, 0);
     return canvas;
   }
 
@@ -198,6 +207,8 @@
     history = new History();
     state = /** @type {any} */ (null); // the last step's State
     first = this.state; // and the first one's
+    strip = make("canvas"); // a pixel a layer and column
+    picture = make("canvas"); // of the plane
     plane = /** @type {null | { x: Float64Array, y: Uint8Array, reach: number }} */ (null); // two-dimensional data
     classes = /** @type {Float64Array} */ (Float64Array.of(NaN, NaN)); // two shares for each place of a grid over it
 
@@ -269,7 +280,7 @@
       const radius = Math.min(3.5, Math.max(1, row / 2 - 0.5));
       const places = (/** @type {number[]} */ list) => list.map((v, i) => [x(v), y(i)]);
       const colour = (/** @type {number} */ i) =>
-        (view === "gradients" ? `rgb(${heat(ratios[i]).slice(0, 3)})` : token("ink-2"));
+        (view === "gradients" ? heat(ratios[i]).css : token("ink-2"));
       if (!now.length) write("not by time step", LEFT + 8, (TOP + bottom) / 2);
       line("theory", places(then), 1.25, GHOST);
       line("ink", places(more), 1.5);
@@ -281,12 +292,16 @@
       });
 
       const { columns, room } = this.history, strip = new ImageData(room, n);
-      const pixel = (/** @type {number} */ i, /** @type {number} */ c) => 4 * ((n - 1 - i) * room + c);
-      columns.forEach(({ rows }, c) => rows.forEach((decade, i) => strip.data.set(heat(decade), pixel(i, c))));
+      const pixels = new Uint32Array(strip.data.buffer);
+      columns.forEach((column, c) => {
+        if (column.look !== its) column.pixels = column.rows.map(decade => heat(decade).pixel);
+        column.look = its;
+        column.pixels?.forEach((pixel, i) => (pixels[(n - 1 - i) * room + c] = pixel));
+      });
       pen.fillStyle = token("sunken");
       pen.fillRect(left, TOP, width - left, bottom - TOP);
       pen.imageSmoothingEnabled = false;
-      pen.drawImage(picture(strip), left, TOP, width - left, bottom - TOP);
+      pen.drawImage(picture(this.strip, strip), left, TOP, width - left, bottom - TOP);
       this.steps(write, left, width, bottom + 11);
     }
 
@@ -339,7 +354,7 @@
         const share = classes[2 * i + 1], sure = 140 * Math.abs(2 * share - 1); // which is 0 where that is NaN
         image.data.set([...colours[Number(share > 0.5)], sure], 4 * i);
       }
-      pen.drawImage(picture(image), 0, 0, width, height);
+      pen.drawImage(picture(this.picture, image), 0, 0, width, height);
       /** @type {(i: number) => [number, number]} */
       const at = i => [(x[2 * i] / reach + 1) * width / 2, (1 - x[2 * i + 1] / reach) * height / 2];
       y.forEach((label, i) => dot(...at(i), 1.6, hues[label]));
@@ -635,9 +650,9 @@
       const head = [isLayered(nets[0].setting) ? "layer" : "time step", ...columns.map(({ name }) => name)];
       const rows = columns[0].values.map((/** @type {Told} */ _, /** @type {number} */ i) => [cell("th", i + 1),
         ...columns.map(({ values }) => cell("td", i in values ? number(values[i], 4) : ""))]);
-      this.find("table").replaceChildren(
+      this.find("table").replaceChildren(make("table", {},
         make("thead", {}, make("tr", {}, ...head.map(name => cell("th", name)))),
-        make("tbody", {}, ...rows.map((/** @type {Element[]} */ cells) => make("tr", {}, ...cells))));
+        make("tbody", {}, ...rows.map((/** @type {Element[]} */ cells) => make("tr", {}, ...cells)))));
     }
 
     // ---- the controls
