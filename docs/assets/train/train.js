@@ -625,10 +625,8 @@
         high = Math.max(high, Math.ceil(value), low + 1);
       }
       this.range = { view, ends: [low, high] };
-      for (const net of nets) {
-        net.draw(this.look, view, this.range.ends);
-        net.words();
-      }
+      for (const net of nets) net.draw(this.look, view, this.range.ends);
+      for (const net of nets) net.words(); // last: a canvas asked for its size after that would lay out the page anew
       if (this.playing && now - this.spoken > SPOKEN) this.say();
     }
 
