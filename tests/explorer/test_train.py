@@ -428,6 +428,8 @@ class TestTraining:
             assert states[1]["loss"] == "nan"
             assert states[1]["gradients"] == ["nan"] * 51
         assert train_parity.difference(of_page, told) < 1e-9
+        link = "data=moons&depth=2&width=4&activation=linear&init=he&gain=1000&lr=1000&batch=8"
+        assert "inf" in evaluate(js, f"(t => Array.from({{ length: 6 }}, () => t.step().signal))(make({link!r}))")[5]
 
     def test_norms_whose_squares_are_beyond_float64(self, js):
         """The first layers' gradients of deep linear networks at both ends, which no square reaches."""
