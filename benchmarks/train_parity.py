@@ -59,7 +59,7 @@ def pytorch(setting: Setting, steps: int = STEPS, seed: int | None = None) -> li
             return
         generator = torch.Generator().manual_seed(seed)
         for p in program["model"].parameters():
-            p.data *= 1 + 2**-52 * torch.randint(-1, 2, p.shape, generator=generator)
+            p.data *= 1 + 2**-52 * torch.randint(-1, 2, p.shape, generator=generator).double()
 
     return list(itertools.islice(train.train(setting, move), steps))
 
