@@ -9,9 +9,10 @@ largest relative one over all steps' losses and gradients. What is above the lim
               can repeat
     plain     engine against PyTorch, the same setting by plain gradient descent in batches of 64
 
-Two things magnify roundings so. RMSprop and Adam divide a gradient by its own size, down to their eps of 1e-8: one that
-is mostly rounding makes a step as long as any other. And normalisation over a batch of two maps every unit to 1 and -1,
-whatever its weights are: the gradient that is left is a difference of nearly equal numbers.
+What magnifies roundings so: RMSprop and Adam divide a gradient by its own size, down to their eps of 1e-8, and one that
+is mostly rounding makes a step as long as any other. Normalisation over a batch of two maps every unit to 1 and -1,
+whatever its weights are, and the gradient that is left is a difference of nearly equal numbers. And a deep stack of
+normalised layers, which explodes at first, hands on a rounding as it does a gradient.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def pytorch(setting: Setting, steps: int = STEPS, seed: int | None = None) -> li
             return
         generator = torch.Generator().manual_seed(seed)
         for p in program["model"].parameters():
-            p.data *= 1 + 2**-52 * torch.randint(-1, 2, p.shape, generator=generator)
+            p.data *= 1 + 2**-52 * torch.randint(-1, 2, p.shape, generator=generator).double()
 
     return list(itertools.islice(train.train(setting, move), steps))
 

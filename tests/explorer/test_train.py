@@ -314,6 +314,11 @@ class TestGradients:
 
 
 class TestAgainstPyTorch:
+    def test_a_rounding_of_the_weights_shows_in_what_follows(self):
+        """The control of what is beyond the limit is one."""
+        setting = parse("data=moons&depth=5&width=8")
+        assert 0 < train_parity.itself(setting, train_parity.pytorch(setting)) < train_parity.LIMIT
+
     @pytest.mark.parametrize("link", QUERIES)
     def test_losses_and_gradients_agree(self, js, link):
         setting = parse(link)
@@ -428,14 +433,17 @@ class TestTraining:
             assert states[1]["loss"] == "nan"
             assert states[1]["gradients"] == ["nan"] * 51
         assert train_parity.difference(of_page, told) < 1e-9
+        link = "data=moons&depth=2&width=4&activation=linear&init=he&gain=1000&lr=1000&batch=8"
+        assert "inf" in evaluate(js, f"(t => Array.from({{ length: 6 }}, () => t.step().signal))(make({link!r}))")[5]
 
     def test_norms_whose_squares_are_beyond_float64(self, js):
-        """The first layers' gradients of deep linear networks at both ends, which no square reaches."""
-        for gain, least, most in [(1e-3, 1e-200, 1e-140), (1000, 1e100, 1e200)]:
-            of_page = evaluate(js, f"[make('depth=50&activation=linear&init=orthogonal&gain={gain:g}').step()]")
-            (of_pytorch,) = train_parity.pytorch(parse(f"depth=50&activation=linear&init=orthogonal&gain={gain:g}"), 1)
+        """At both ends, the first of fifty layers."""
+        ends = {"sigmoid&gain=0.001": (1e-250, 1e-170), "linear&init=he&gain=1000": (1e156, 1e200)}
+        for end, (least, most) in ends.items():
+            link = f"depth=50&activation={end}"
+            (of_pytorch,) = train_parity.pytorch(parse(link), 1)
             assert least < of_pytorch["gradients"][0] < most
-            assert train_parity.difference(of_page, [of_pytorch]) < 1e-9
+            assert train_parity.difference(evaluate(js, f"[make({link!r}).step()]"), [of_pytorch]) < 1e-9
 
 
 class TestCommand:

@@ -501,8 +501,8 @@
     for (const { g } of parameters) for (let i = 0; i < g.length; i++) g[i] *= share;
   }
 
-  /** JSON has no nan and no infinity: they are strings, in Python's words. @param {number} x */
-  const plain = x => (Number.isFinite(x) ? x : Number.isNaN(x) ? "nan" : x > 0 ? "inf" : "-inf");
+  /** JSON has no nan and no infinity: they are strings, in Python's words. Nothing told is below 0. @param {number} x */
+  const plain = x => (Number.isFinite(x) ? x : Number.isNaN(x) ? "nan" : "inf");
 
   /** A network with its data and its optimiser. `step` takes a step and tells of it: gradients before clipping, updates
    * as norms over those of the weights. `predict` gives the classes' probabilities at points, flat, by what batch
@@ -516,6 +516,7 @@
     /** @type {any} */
     const network = data ? feedForward(setting, weights, inputs, classes) : recurrent(setting, weights);
     const x = data ? zeros(batch * inputs) : new Uint8Array(length * batch), labels = new Uint8Array(batch);
+    const change = zeros(Math.max(...network.parameters.map((/** @type {Parameter} */ p) => p.w.length)));
     let step = 0;
 
     function nextBatch() {
@@ -539,14 +540,9 @@
       /** @type {Map<Parameter, number>} */
       const shares = new Map();
       for (const p of network.parameters) {
-        const before = norm(p.w);
-        let sum = 0;
-        for (let i = 0; i < p.w.length; i++) {
-          const change = rate * of(p, i, m, v);
-          p.w[i] -= change;
-          sum += change * change;
-        }
-        shares.set(p, Math.sqrt(sum) / before);
+        const before = norm(p.w), n = p.w.length;
+        for (let i = 0; i < n; i++) p.w[i] -= change[i] = rate * of(p, i, m, v);
+        shares.set(p, norm(change.subarray(0, n)) / before);
       }
       return network.matrices.map((/** @type {Parameter} */ p) => shares.get(p));
     }
