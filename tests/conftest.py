@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The explorer's are many, so that they come early: one worker deploys the site for all while the other is at its own.
 MADE_ONCE = {
     *("test_cluster", "test_observe", "test_runner", "test_safety", "test_zensical"),
-    *("test_explore", "test_offline", "test_second_project", "test_your_own", "test_beside"),
+    *("test_explore", "test_train", "test_offline", "test_second_project", "test_your_own", "test_beside"),
 }
 
 # The parts of the usual script; a test replaces the one that it is about.

@@ -99,7 +99,7 @@ def test_both_themes_have_the_same_colours():
 
 def test_nothing_is_loaded_from_another_host():
     served = [OURS / name for name in ("vg.css", "vg.js", "math.css", "katex/katex.min.css")]
-    for path in [*served, *(DOCS / name for name in ("look.css", "explore.css", "explore.js"))]:
+    for path in [*served, *(DOCS / name for name in ("look.css", "explore.css", "explore.js", "train.css"))]:
         assert not re.search(r"https?://|@import", path.read_text("utf-8")), path
 
 

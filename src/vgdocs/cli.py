@@ -1,5 +1,5 @@
 """The command line: vgdocs diagnose watches a script of yours; the site's are
-init | new | run | seeds | show | numbers | diff | check | assets | explore."""
+init | new | run | seeds | show | numbers | diff | check | assets | explore | train."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from vgdocs.explorer.cli import explore
+from vgdocs.explorer.cli import explore, train
 
 LACKS = ""  # what the site's commands need and isn't installed; `diagnose` needs none of it
 TOLD: tuple[type[Exception], ...] = ()  # errors whose message is enough
@@ -419,6 +419,8 @@ def diagnose(
 
     An epoch is a whole pass through a DataLoader in which an optimizer stepped.
     """
+    if path and not path.parent.is_dir():
+        raise click.UsageError(f"--report {path}: there is no folder {path.parent}")
     try:
         from vgdocs.probe import report
         from vgdocs.probe import script as scripts
@@ -437,3 +439,4 @@ def diagnose(
 
 
 cli.add_command(explore)
+cli.add_command(train)

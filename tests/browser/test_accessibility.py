@@ -74,6 +74,22 @@ def test_in_use(deployed, visit, violations, scheme, width):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_while_networks_train(deployed, visit, violations, scheme, width):
+    page = deployed.page_with(".vg-train")
+    with visit(scheme, width) as visitor:
+        visitor.open(f"{deployed.at(page)}?data=moons&depth=3&width=8&vs=depth:4")
+        visitor.page.locator(".vg-train-play").click()
+        visitor.page.wait_for_function("document.querySelector('#train').state()?.step > 2")
+        visitor.page.locator(".vg-train-play").click()
+        visitor.page.locator(".vg-train-table td").first.wait_for(state="attached")
+        visitor.page.evaluate(UNFOLD)
+        visitor.page.wait_for_timeout(50)  # until what came to light is known to scroll
+        found = violations(visitor.page)
+    assert not found, "\n".join(found)
+
+
 def test_the_keyboard_shows_where_it_is(deployed, visit):
     """Each stop of the Tab key is in sight and outlined, or changed in some other way that can be seen."""
     with visit() as visitor:

@@ -63,6 +63,16 @@ def test_a_page_with_its_figures(reader):
             plot.locator("svg.main-svg").first.wait_for()
 
 
+def test_networks_train(reader):
+    """Browsers start no worker from a file: the page does the work itself."""
+    with reader("train.html") as page:
+        page.locator(".vg-train-play").click()
+        page.wait_for_function("document.querySelector('#train').state()?.step > 1")
+        page.locator("[name=depth]").press("ArrowLeft")
+        page.wait_for_url("**?*depth=19*")
+        page.wait_for_function("document.querySelector('#train').state()?.gradients.length === 20")
+
+
 def test_every_link_leads_to_a_file(copy):
     from bs4 import BeautifulSoup
 

@@ -1,4 +1,7 @@
-"""`vgdocs explore`: one setting of the explorer's model, on or off its grid: in words, as JSON or as PyTorch code."""
+"""`vgdocs explore`: one setting of the explorer's model, on or off its grid: in words, as JSON or as PyTorch code.
+
+`vgdocs train`: one setting of the page "Watch it train", trained by PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import json
 import math
 import sys
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from vgdocs.explorer import train as training
 
 if TYPE_CHECKING:
     from vgdocs.explorer.model import Measurement, Prediction
@@ -83,9 +89,14 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _spread(layers: int) -> list[int]:
+    """The first, the last and up to four between, counted from 1."""
+    return sorted({1, *(max(1, round(layers * i / 5)) for i in range(1, 6))})
+
+
 def _words(measurement: Measurement, prediction: Prediction, init: str) -> str:
     setting, rates, ratios, norms = measurement.setting, measurement.rates, measurement.ratios, measurement.norms
-    shown = sorted({1, *(max(1, round(setting.depth * i / 5)) for i in range(1, 6))})
+    shown = _spread(setting.depth)
     lines = [
         f"{setting.activation}, {init} (sigma_w2 {setting.sigma_w2:.4g}, {setting.family}), norm {setting.norm}, skip "
         f"{setting.skip}; {setting.depth} layers of {setting.width}, batch {setting.batch}, {len(rates)} seeds",
@@ -96,3 +107,40 @@ def _words(measurement: Measurement, prediction: Prediction, init: str) -> str:
         + ", ".join(f"{norms[layer - 1]:.4g} at layer {layer}" for layer in shown),
     ]
     return "\n".join(lines + ([f"note    {measurement.trouble}"] if measurement.trouble else []))
+
+
+@click.command()
+@click.argument("query", default="")
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="How many steps to take.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON per step: step, loss and all gradients.")
+@click.option("--code", is_flag=True, help="Print the PyTorch script that is run.")
+@click.option("--record", is_flag=True, help="Write what the page shares with this command: no QUERY.")
+@click.pass_obj
+def train(library: Any, query: str, steps: int, as_json: bool, code: bool, record: bool) -> None:
+    """Train the network of a link to the page "Watch it train" by PyTorch, and print what the page shows.
+
+    QUERY is a link, or its part from the question mark on. A step's loss and gradients are those before its update.
+    """
+    if record:
+        if query or as_json or code:
+            raise click.UsageError("--record goes alone")
+        training.record(library.root / training.ASSETS)
+        click.echo(f"{training.ASSETS} is written")
+        return
+    try:
+        setting = training.parse(query)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if code:
+        click.echo(training.script(setting), nl=False)
+        return
+    for state in islice(training.train(setting), steps):
+        if as_json:
+            click.echo(json.dumps(_plain(state)))
+            continue
+        shown = _spread(len(state["gradients"]))
+        if state["step"] == 0:
+            where = "the weights of layer" if setting["net"] == "mlp" else "h at time step"
+            click.echo(f"{'step':>6}{'loss':>14}  gradient of {where} {', '.join(map(str, shown))}")
+        norms = "".join(f"{state['gradients'][place - 1]:>12.4g}" for place in shown)
+        click.echo(f"{state['step']:6}{state['loss']:14.8g}{norms}")

@@ -11,7 +11,13 @@
 
   // Relative to this file: that holds under any sub-path, in each archived version and after instant navigation.
   const HERE = /** @type {HTMLScriptElement} */ (document.currentScript).src;
-  const BUNDLE = new URL("vendor/plotly-basic.min.js", HERE), EXPLORER = new URL("explore.js", HERE);
+  const BUNDLE = new URL("vendor/plotly-basic.min.js", HERE);
+  // Pages that alone pay for their script: what stands in such a page, and the script, which adds a function of that name.
+  /** @type {Record<string, ["explore" | "train", URL]>} */
+  const OWN = {
+    ".vg-explorer": ["explore", new URL("explore.js", HERE)],
+    ".vg-train": ["train", new URL("train/train.js", HERE)],
+  };
   const TYPES = ["scatter", "bar", "pie"]; // anything else the bundle draws as a scatter, without a word
   const ROLES = ["vanishing", "healthy", "exploding", "theory", "reference"];
   const DASHES = ["solid", "9px,3px,2px,3px", "2px,3px", "11px,4px", "11px,3px,2px,3px,2px,3px", "5px,5px"];
@@ -399,9 +405,11 @@
       link.classList.toggle("vg-elsewhere", /** @type {HTMLAnchorElement} */ (link).host !== location.host);
     }
     name();
-    const explorer = document.querySelector(".vg-explorer"); // on one page only, which alone pays for its script
-    if (explorer && window.vg.explore) window.vg.explore(explorer);
-    else if (explorer && !document.querySelector(`script[src="${EXPLORER}"]`)) document.body.append(make("script", { src: EXPLORER }));
+    for (const [selector, [own, src]] of Object.entries(OWN)) {
+      const section = document.querySelector(selector), show = window.vg[own];
+      if (section && show) show(section);
+      else if (section && !document.querySelector(`script[src="${src}"]`)) document.body.append(make("script", { src }));
+    }
     if (!("popover" in HTMLElement.prototype)) return; // the number's title has to do
     for (const number of all("data.vg-number")) {
       if (number.closest("a, summary, button, label")) continue; // a control cannot hold another
