@@ -26,6 +26,7 @@ from vgdocs.probe.layers import (
     find_layers,
     has_units_second,
     is_there,
+    keeping_gate,
     local,
     looks_drawn,
     operations,
@@ -303,6 +304,9 @@ class Probe:
                 step.tensors["rows", i] = _norm(before[[1, len(before) // 2, -1]] - before[0])
             if saved:
                 step.tensors["update", i] = _norm(before.sub_(local(parameter)))
+        for i, module in enumerate(self._modules):
+            if isinstance(module, nn.LSTM | nn.GRU) and module.bias:
+                step.tensors["gate", i] = keeping_gate(module)
         for k, stranger in enumerate(self._strangers):
             if is_there(stranger):
                 step.tensors["stranger", k] = _norm(stranger)

@@ -8,7 +8,7 @@ from vgdocs.probe.graph import MOVES, SCALES
 
 STEPS = ("Round", "Sign", "Floor", "Ceil", "Trunc", "Heaviside", "Frac")
 LAYERS = 3  # with weights and nothing between them: a factorisation of one matrix has two
-PAGE = "problem/not-this.md"
+PAGE = "diagnose/causes.md#graph"
 
 
 def not_connected(e: Evidence) -> Finding | None:

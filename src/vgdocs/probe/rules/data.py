@@ -17,7 +17,7 @@ UNEVEN = 1e3  # root mean square of the largest feature over the median one
 LARGE_TARGETS, SMALL_TARGETS = 100.0, 1e-3
 LONG = 100  # steps from which on a loss that doesn't fall says something
 TRAVELLED = 0.5  # way of the weights over their norm, from which on they had a chance
-PAGE = "problem/not-this.md"
+PAGE = "diagnose/causes.md#data"
 
 
 def nan_in_the_data(e: Evidence) -> Finding | None:

@@ -17,7 +17,7 @@ FELL = 20.0  # times its first size that a loss without a lower bound has fallen
 SLOWED = 0.5  # fall of the last third over that of the first: a critic whose weights are clipped comes to rest
 NLL = ("NllLoss", "NllLoss2D")
 BINARY = ("BinaryCrossEntropyWithLogits", "LogSigmoid", "Softplus")
-PAGE = "problem/not-this.md"
+PAGE = "diagnose/causes.md#loss"
 
 
 def _found(cause: str, evidence: str, remedy: str, page: str = PAGE, since: int = 0) -> Finding:

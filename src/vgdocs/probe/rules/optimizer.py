@@ -19,7 +19,7 @@ SHRUNK = 0.5  # of a weight's norm
 DECAY = 0.5  # share of an update that is weight decay
 POST_NORMS = 6  # normalisations of a sum with its skip, from which on a Transformer needs warm-up
 RANDOM = 1.15  # largest singular value over that of a random matrix: 0.8 to 1.0 as drawn, from 1.5 on after 300 steps
-PAGE = "problem/not-this.md"
+PAGE = "diagnose/causes.md#optimiser"
 
 
 def not_in_the_optimizer(e: Evidence) -> Finding | None:

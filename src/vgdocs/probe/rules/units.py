@@ -124,7 +124,7 @@ def dropout(e: Evidence) -> Finding | None:
         return None
     evidence = f"a dropout sets {max(found):.1%} of what it is given to 0: the rest is scaled up, and is mostly noise."
     remedy = "0.1 to 0.5 (the argument is the share that is dropped, not the one that is kept)"
-    return Finding("not learning", "dropout", (), evidence, remedy, "problem/not-this.md")
+    return Finding("not learning", "dropout", (), evidence, remedy, "diagnose/causes.md#units")
 
 
 def batch_statistics(e: Evidence) -> Finding | None:
