@@ -233,6 +233,8 @@ class Evidence:
     @cached_property
     def guess(self) -> float | None:
         """What the loss would be of an answer that doesn't depend on the inputs; None where that isn't known."""
+        if (written := self._written_cross_entropy) is not None:
+            return self._entropy_of_classes(written)
         if self.graph is None or len(self.graph.named("NllLoss", "NllLoss2D", *SQUARES, *BINARY)) != 1:
             return None
         (i,) = self.graph.named("NllLoss", "NllLoss2D", *SQUARES, *BINARY)
@@ -246,6 +248,20 @@ class Evidence:
             shares = self.statistic(i, "target")
             share = statistics.fmean(shares) if shares else 0.0
             return _entropy([share, 1 - share]) if 0 < share < 1 else None
+        return self._entropy_of_classes(i)
+
+    @property
+    def _written_cross_entropy(self) -> int | None:
+        """The product of targets and logarithms that is all of the loss but for its mean over the examples."""
+        i, seen = 0, {"Sum": 0, "Mean": 0}
+        while self.graph is not None and self.operation(i).name in ("Neg", "Sum", "Mean"):
+            if len(self.operation(i).below) != 1:
+                return None
+            seen[self.operation(i).name] = 1
+            i = self.operation(i).below[0]
+        return i if self.graph is not None and self.statistic(i, "not shares") and seen["Sum"] and seen["Mean"] else None
+
+    def _entropy_of_classes(self, i: int) -> float | None:
         counts = [
             numbers
             for number in self.kept
