@@ -105,7 +105,7 @@ PROGRAMS = [
             data.shuffled_bits, "8 sigmoid, 8 sigmoid, 8 sigmoid", "mse", "sgd", 0.01, 50, 1000, start="normal"
         ),
         {"layers": "8 relu, 8 relu, 8 sigmoid"},
-        left=("labels do not depend on the inputs",),
+        left=("initialisation", "labels do not depend on the inputs"),
     ),
     Program(
         "48934338",

@@ -36,7 +36,7 @@ PROGRAMS = [
         "own",
         "own",
         Training(
-            data.one_label, "20 relu, drop 0.5, 20 relu, drop 0.5, 1 softmax", "mse", "sgd", 0.01, 20, 400
+            data.one_label, "20 relu, drop 0.5, 20 relu, drop 0.5, 1 softmax", "mse", "sgd", 0.01, 20, 1000
         ),
         {"layers": "20 relu, drop 0.5, 20 relu, drop 0.5, 1 sigmoid", "loss": "binary"},
     ),
@@ -88,7 +88,7 @@ PROGRAMS = [
             start="uniform",
             more=NESTEROV,
         ),
-        {"layers": "64, norm, 64 tanh, drop 0.5, 1 sigmoid", "loss": "binary"},
+        {"layers": "norm, 64 tanh, drop 0.5, norm, 64 tanh, drop 0.5, 1 sigmoid", "loss": "binary"},
     ),
     Program(
         "45337371",

@@ -214,7 +214,7 @@ def pictures(side: int = 28, high: float = 1.0, channels: int = 1) -> Pair:
     x = F.interpolate(x, (side, side), mode="bilinear")
     if channels > 1:
         ground, ink = torch.rand(2, len(x), channels, 1, 1).unbind(0)
-        x = x * ink + (1 - x) * ground + 0.1 * torch.randn(len(x), channels, side, side)
+        x = x * (0.6 + 0.4 * ink) + (1 - x) * 0.4 * ground + 0.1 * torch.randn(len(x), channels, side, side)
     return x.clamp(0, 1) * high, one_hot(y, 10)
 
 

@@ -17,6 +17,8 @@ LATEST = 3  # full steps whose median is how things stand at the end
 # healthy
 # networks of the tests are below 0.9 after sixty steps, those of shuffled labels at 0.97 after 150.
 STUCK = 0.93
+CLEARLY = 4.0  # standard errors that a fall of the loss has to exceed
+STEADY = 0.5  # fall of the last third over that of the first, below which the loss is coming to rest
 FROM_ZERO = 0.01  # fan-in x variance of weights that were started at 0; PyTorch's default is 0.33
 SAME = 1e-12  # relative change of a norm in float64 below which a parameter hasn't moved
 
@@ -279,6 +281,29 @@ class Evidence:
             return None
         start = first if self.guess is None or self.guess <= 0 else min(first, self.guess)
         return last > STUCK * start
+
+    @cached_property
+    def thirds(self) -> tuple[float, float, float, float] | None:
+        """The loss's mean in the first, second and last third of the steps, and the largest standard error of these."""
+        n = len(self.losses) // 3
+        if n < 2:
+            return None
+        parts = [self.losses[i * n : (i + 1) * n] for i in range(3)]
+        first, second, last = (statistics.fmean(part) for part in parts)
+        return first, second, last, max(statistics.stdev(part) for part in parts) / math.sqrt(n)
+
+    @property
+    def falls_straight(self) -> bool:
+        """Whether the loss falls, by more than its noise, and about as fast at the end as in the beginning."""
+        if self.thirds is None:
+            return False
+        first, second, last, error = self.thirds
+        return first - last > CLEARLY * error and second - last > STEADY * (first - second) > 0
+
+    @property
+    def travelled(self) -> float | None:
+        """How far the weights have moved, step by step, in the median layer, over their norm."""
+        return statistics.median(self.updates) * self.steps if self.updates else None
 
     @cached_property
     def is_low(self) -> bool:

@@ -263,10 +263,12 @@ def no_lower_bound(e: Evidence) -> Finding | None:
     third = len(e.losses) // 3
     first, last = max(abs(loss) for loss in e.losses[:3]), e.losses[-1]
     drops = e.losses[0] - e.losses[third], e.losses[-third] - last
-    if not (plain and last < -FELL * first and drops[1] > SLOWED * drops[0]):
+    slowed = SLOWED if plain else 1 / SLOWED  # of a loss that isn't plainly unbounded, only what falls ever faster
+    if not (last < -FELL * first and drops[1] > slowed * drops[0]):
         return None
+    shape = "linear in the outputs," if plain else "not bounded below, as it seems: it"
     evidence = (
-        f"the loss is linear in the outputs, has fallen from {e.losses[0]:.2g} to {last:.2g}, and falls on without "
+        f"the loss is {shape} has fallen from {e.losses[0]:.2g} to {last:.2g}, and falls on without "
         "slowing down: larger outputs always make it smaller."
     )
     remedy = (
