@@ -12,7 +12,8 @@ class Finding:
     `symptom` is what shows ("non-finite", "no gradient", "vanishing", "exploding", "dead units", "saturation", "large
     updates", "not learning"); `cause` is what the evidence points to, one of `rules.CAUSES`, "unknown" where it points
     to nothing. `since` is the first step at which it was seen; `consequences` are causes that would have been named but
-    for this one, from which they follow. `page` is the page that shows it, relative to docs/.
+    for this one, from which they follow. `alternatives` are causes that the same evidence fits, and `decide` is the
+    measurement that would tell them apart. `page` is the page that shows it, relative to docs/.
     """
 
     symptom: str
@@ -23,8 +24,11 @@ class Finding:
     page: str
     since: int = 0
     consequences: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    decide: str = ""
 
     def __str__(self) -> str:
         by = f", by {self.cause}" if self.cause not in ("unknown", self.symptom) else ""
         after = f"\n  What follows from it: {', '.join(self.consequences)}." if self.consequences else ""
-        return f"{self.symptom}{by}: {self.evidence}{after}\n  Try: {self.remedy}\n  See: {self.page}"
+        other = f"\n  It can also be {' or '.join(self.alternatives)}: {self.decide}" if self.alternatives else ""
+        return f"{self.symptom}{by}: {self.evidence}{other}{after}\n  Try: {self.remedy}\n  See: {self.page}"

@@ -29,6 +29,8 @@ def not_connected(e: Evidence) -> Finding | None:
 
 def exactly_zero(e: Evidence) -> Finding | None:
     """Parameters whose gradient is exactly 0, and that of others isn't."""
+    if e.is_low:
+        return None  # there is nothing left to correct
     started_at_zero = any(e.first(name, "sigma_w2") == 0 for name in e.names)
     zero = [name for name in e.trained if e.median(name, "weight_gradient") == 0]
     if not zero or len(zero) == len(e.trained) or started_at_zero:  # behind a layer that is 0, it has to be 0 at first
