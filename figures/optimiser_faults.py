@@ -1,4 +1,4 @@
-"""Nine ways to hand an optimiser the wrong thing, each found by its name.
+"""Ten ways to hand an optimiser the wrong thing, each found by its name.
 
 Handwritten digits: one to three hidden layers, Adam at 0.003 or 0.01 or SGD at 0.1 or 0.3, forty steps; and an encoder
 of eight Transformer layers that normalises after each sum, or before each branch (Xiong et al. 2020, section 3). The
@@ -23,7 +23,7 @@ ARMS = [
     ("best", "with it, at the best of ten rates", "reference"),
     ("cured", "cured", "healthy"),
 ]
-HEIGHT = 650  # px, a line for each fault
+HEIGHT = 710  # px, a line for each fault
 
 
 def not_in_the_optimizer(cured: bool) -> Trial:
@@ -74,6 +74,10 @@ def post_norm(cured: bool) -> Trial:
     return Trial(Rows(norm_first=cured), rate=1e-2, batch=32, swept=False)
 
 
+def too_few_steps(cured: bool) -> Trial:
+    return Trial(mlp(64, 64, 10), optimiser="sgd", rate=0.003, times=20 if cured else 1, swept=False)
+
+
 def too_large(cured: bool) -> Trial:
     return Trial(mlp(64, 64, 64, 10), optimiser="sgd", rate=0.3 if cured else 100.0, swept=False)
 
@@ -92,6 +96,7 @@ FAULTS = {
     "post-norm without warm-up": post_norm,
     "learning rate too large": too_large,
     "learning rate too small": too_small,
+    "too few steps": too_few_steps,
 }
 
 

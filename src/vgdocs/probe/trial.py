@@ -61,9 +61,9 @@ class Trial:
     """What is trained and how: by Adam at 0.003, on digits, by cross-entropy, unless something else is said.
 
     In the end `score` judges the answers of `ask`, or of the model, to all of `x`, from 0 to 1. The optimiser has
-    `options` and holds `held`, or the whole model. `between` is called with the model between the backward pass and
-    the optimiser's step; `zero_grad` is called before both if `clear`. `swept` is false of a fault that no learning
-    rate could make up for, or that is one.
+    `options`, holds `held` or the whole model, and takes `times` as many steps as asked for. `between` is called with
+    the model between the backward pass and the optimiser's step; `zero_grad` before both if `clear`. `swept` is false
+    of a fault that no learning rate could make up for, or that is one.
     """
 
     model: nn.Module
@@ -77,6 +77,7 @@ class Trial:
     options: dict[str, float] = field(default_factory=dict)
     held: nn.Module | None = None
     batch: int = 64
+    times: int = 1
     clear: bool = True
     between: Callable[[nn.Module], object] = lambda model: None
     swept: bool = True
@@ -87,7 +88,7 @@ class Trial:
         optimizer = OPTIMISERS[self.optimiser](parameters, lr=self.rate, **self.options)
         probe = Probe(self.model, optimizer, every=EVERY) if watch else None
         with probe or nullcontext():
-            for _ in range(steps):
+            for _ in range(steps * self.times):
                 rows = torch.randint(len(self.x), (self.batch,))
                 if self.clear:
                     optimizer.zero_grad()
