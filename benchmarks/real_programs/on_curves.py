@@ -31,7 +31,7 @@ PROGRAMS = [
     Program(
         "33969059",
         "softmax over one unit in a regression",
-        ("softmax over one unit", "output range"),
+        ("softmax over one unit",),
         "yes",
         "own",
         "own",
@@ -52,7 +52,7 @@ PROGRAMS = [
     Program(
         "34311586",
         "learning rate; activation; initialisation",
-        ("softmax over one unit", "output range", "learning rate too small", "too few steps", "activation"),
+        ("softmax over one unit", "learning rate too small", "activation", "initialisation"),
         "partly",
         "own",
         "own",
@@ -165,7 +165,7 @@ PROGRAMS = [
     Program(
         "46995209",
         "inputs not scaled; tanh; nine needless layers of ten",
-        ("inputs not scaled", "activation", "saturation", "initialisation"),
+        ("inputs not scaled", "activation"),
         "partly",
         "stand-in",
         "described",
@@ -175,7 +175,7 @@ PROGRAMS = [
     Program(
         "51181393",
         "learning rate too small",
-        ("learning rate too small", "too few steps"),
+        ("learning rate too small",),
         "yes",
         "own",
         "own",

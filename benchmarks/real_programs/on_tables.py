@@ -31,7 +31,7 @@ PROGRAMS = [
     Program(
         "38648195",
         "softmax over one unit; loss",
-        ("softmax over one unit", "loss does not fit the outputs", "output range"),
+        ("softmax over one unit", "loss does not fit the outputs"),
         "yes",
         "own",
         "own",
@@ -73,7 +73,7 @@ PROGRAMS = [
     Program(
         "34673164",
         "no normalisation; softmax over one unit + squared error",
-        ("softmax over one unit", "inputs not scaled", "output range"),
+        ("softmax over one unit", "inputs not scaled"),
         "partly",
         "stand-in",
         "own",
@@ -93,7 +93,7 @@ PROGRAMS = [
     Program(
         "45337371",
         "softmax for targets that don't sum to one",
-        ("loss does not fit the outputs", "softmax over one unit"),
+        ("loss does not fit the outputs",),
         "yes",
         "stand-in",
         "own",
@@ -103,7 +103,7 @@ PROGRAMS = [
     Program(
         "44066044",
         "inputs not scaled (output ReLU for labels 0/1)",
-        ("inputs not scaled", "output range", "loss does not fit the outputs"),
+        ("inputs not scaled", "output range"),
         "yes",
         "stand-in",
         "own",
@@ -113,7 +113,7 @@ PROGRAMS = [
     Program(
         "45442843",
         "loss; optimizer; activation; epochs",
-        ("softmax over one unit", "loss does not fit the outputs", "output range"),
+        ("softmax over one unit", "loss does not fit the outputs"),
         "no",
         "stand-in",
         "own",
@@ -163,7 +163,7 @@ PROGRAMS = [
     Program(
         "42514960",
         "activation: autoencoder with ReLU bottleneck, targets of both signs",
-        ("output range", "dead ReLUs"),
+        ("output range",),
         "partly",
         "stand-in",
         "described",
@@ -206,7 +206,7 @@ PROGRAMS = [
     Program(
         "59282996",
         "epochs; labels that never occur; output size",
-        ("too few steps", "learning rate too small", "loss does not fit the outputs"),
+        ("too few steps",),
         "partly",
         "own",
         "own",

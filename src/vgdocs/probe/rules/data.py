@@ -65,10 +65,10 @@ def inputs_not_scaled(e: Evidence) -> Finding | None:
                 "first layer's inputs"
             )
             return Finding("data", "inputs not scaled", (name,), evidence, remedy, PAGE, number)
-    return _flat_by_its_inputs(e) or _fed_with_more_than_data(e)
+    return None
 
 
-def _flat_by_its_inputs(e: Evidence) -> Finding | None:
+def flat_by_its_inputs(e: Evidence) -> Finding | None:
     """Inputs that are only a little large, but send the first activation to where it is flat."""
     for before, name in itertools.pairwise(e.names):
         number, inputs = next(iter(e.record.inputs.items()), (0, {}))
@@ -85,7 +85,7 @@ def _flat_by_its_inputs(e: Evidence) -> Finding | None:
     return None
 
 
-def _fed_with_more_than_data(e: Evidence) -> Finding | None:
+def joined_to_an_embedding(e: Evidence) -> Finding | None:
     """Numbers that are joined to an embedding: the size of the first layer's input follows from that of its output."""
     first = next((name for name in e.names if e.first(name, "sigma_w2")), None)
     before = e.names[: e.names.index(first)] if first else []

@@ -20,6 +20,7 @@ DECAY = 0.5  # share of an update that is weight decay
 POST_NORMS = 6  # normalisations of a sum with its skip, from which on a Transformer needs warm-up
 RANDOM = 1.15  # largest singular value over that of a random matrix: 0.8 to 1.0 as drawn, from 1.5 on after 300 steps
 SHORT_WAY = 0.1  # way of the weights over their norm, step by step: they are still what was drawn
+ON_ITS_WAY = 0.75  # a loss below this share of its first third is getting somewhere
 STILL_THERE = 0.9  # a loss above this share of its first third is where it was
 MANY_STEPS = 200  # from which on it isn't the number of steps that is looked at first
 SMALL_STEP = 1e-4  # a tenth of what is usual
@@ -204,8 +205,10 @@ def slow(e: Evidence) -> Finding | None:
     lr, (first, _, last, _) = e.setting("lr"), e.thirds
     if lr and (lr[-1] < 0.5 * max(lr) or lr[-1] > lr[0]):
         return None  # a schedule is at work
-    if not e.falls_straight and (way > SHORT_WAY or last < STILL_THERE * first):
+    if last < (ON_ITS_WAY if e.falls_straight else STILL_THERE) * first or not (e.falls_straight or way < SHORT_WAY):
         return None
+    if e.guess is None and e.steps < MANY_STEPS:
+        return None  # it isn't known what the loss should do
     evidence = f"in {e.steps} steps the weights moved by {way:.1%} of their norm, step by step, and the loss went from "
     evidence += f"{first:.4g} (mean of the first third) to {last:.4g}"
     evidence += ", as fast at the end as in the beginning." if e.falls_straight else "."
