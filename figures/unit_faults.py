@@ -1,8 +1,8 @@
 """Six layers whose units say nothing, or all the same, each found by its name.
 
-Handwritten digits, one or two hidden layers, Adam at 0.003 or 0.001, and attention over the eight rows of an image. The share
-of the training examples that are answered rightly in the end: medians and ranges of three networks. All sick ones but
-attention are also trained at five rates of Adam and five of SGD.
+Handwritten digits, one or two hidden layers, Adam at 0.003 or 0.001, and attention over the eight rows of an image.
+The share of the training examples that are answered rightly in the end: medians and ranges of three networks. All sick
+ones but attention are also trained at five rates of Adam and five of SGD.
 """
 
 import plotly.graph_objects as go
