@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {  # with the rooms that each may import
 }
 FIGURES_MAY = {
     *("torch", "plotly", "sklearn", "vgdocs"),
-    *("collections", "copy", "functools", "itertools", "math", "pathlib", "statistics"),
+    *("collections", "copy", "functools", "itertools", "math", "pathlib", "runpy", "statistics"),
 }
 
 # Who imports, when it is itself imported, what loads slowly or ties us to one tool.

@@ -55,16 +55,16 @@ def rows(seed: int = 0) -> list[dict[str, Any]]:
 def totals(found: list[dict[str, Any]]) -> dict[str, int]:
     """Of those whose faults signals can show at least partly, and of all."""
     visible = [row for row in found if row["seen"] != "no"]
+    mended = [row for row in found if "mended" in row]
     return {
         "visible": len(visible),
-        "visible_detected": sum(bool(row["sick"]) for row in visible),
+        "visible_found": sum(bool(row["sick"]) for row in visible),
         "visible_named": sum(row["verdict"] == "named" for row in visible),
         "all": len(found),
-        "detected": sum(bool(row["sick"]) for row in found),
+        "found": sum(bool(row["sick"]) for row in found),
         "named": sum(row["verdict"] == "named" for row in found),
-        "mended": sum("mended" in row for row in found),
-        "said_of_mended": sum(bool(row.get("mended")) for row in found),
-        "accused": sum(row.get("after") == "accused" for row in found),
+        "mended": len(mended),
+        "spared": sum(row["after"] != "accused" for row in mended),
     }
 
 

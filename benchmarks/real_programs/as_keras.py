@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vgdocs.probe import Probe, Verdict, diagnose
 
 EPSILON = 1e-7
-LOOKS = 40  # full looks of the probe at a program, about
+LOOKS = 30  # full looks of the probe at a program, about
 ACTIVATIONS = {
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
@@ -54,10 +54,10 @@ class Training:
 class Program:
     """One of the study's programs, and what its patch changes.
 
-    `faults` are the study's, in its words; `causes` what we call them, empty where we have no name for one. `seen`: yes,
-    partly or no, whether signals of its training can show them. `data` is "own" or "stand-in"; `network` is "own" where
-    the question's code could be read, "smaller" with fewer units or pixels, and "described" where only the study's
-    description was at hand. `left`: what the patch leaves as it was, by our names.
+    `faults` are the study's, in its words; `causes` what we call them, empty where we have no name for one. `seen`:
+    yes, partly or no, whether signals of its training can show them. `data` is "own" or "stand-in"; `network` is
+    "own" where the question's code could be read, "smaller" with fewer units or pixels, and "described" where only
+    the study's description was at hand. `left`: what the patch leaves as it was, by our names.
     """
 
     post: str

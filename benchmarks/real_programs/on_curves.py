@@ -14,7 +14,7 @@ PROGRAMS = [
         "own",
         "own",
         Training(
-            data.xor, "4 sigmoid, 1 sigmoid", "mae", "sgd", 0.05, 4, 1000, more=(("momentum", 0.11), ("nesterov", True))
+            data.xor, "4 sigmoid, 1 sigmoid", "mae", "sgd", 0.05, 4, 600, more=(("momentum", 0.11), ("nesterov", True))
         ),
         {"loss": "mse", "rate": 0.1, "steps": 2000},
     ),
@@ -101,11 +101,10 @@ PROGRAMS = [
         "yes",
         "own",
         "own",
-        Training(
-            data.shuffled_bits, "8 sigmoid, 8 sigmoid, 8 sigmoid", "mse", "sgd", 0.01, 50, 1000, start="normal"
-        ),
+        Training(data.shuffled_bits, "8 sigmoid, 8 sigmoid, 8 sigmoid", "mse", "sgd", 0.01, 50, 600, start="normal"),
         {"layers": "8 relu, 8 relu, 8 sigmoid"},
-        left=("initialisation", "labels do not depend on the inputs"),
+        # at a hundred times its rate and He's weights its loss falls below what guessing gives
+        left=("initialisation", "learning rate too small", "labels do not depend on the inputs"),
     ),
     Program(
         "48934338",

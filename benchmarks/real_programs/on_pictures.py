@@ -8,7 +8,8 @@ from as_keras import NESTEROV, Program, Training
 FLAT = partial(data.flat, data.pictures)
 BYTES = partial(data.flat, partial(data.pictures, 28, 255.0))
 SMALL = "conv 8 3 relu, pool 2, conv 8 3 relu, pool 2, flatten"
-VGG = "conv 8 3 relu, conv 8 3 relu, pool 2, conv 16 3 relu, conv 16 3 relu, pool 2, conv 16 3 relu, conv 16 3 relu, pool 2, flatten"
+VGG = "conv 8 3 relu, conv 8 3 relu, pool 2, conv 16 3 relu, conv 16 3 relu, pool 2, conv 16 3 relu, conv 16 3 relu"
+SIGNS = ", pool 2, conv 16 3 relu, pool 2, conv 16 3 relu, flatten, drop 0.5, 64 relu, drop 0.5, 10 softmax"
 
 PROGRAMS = [
     Program(
@@ -109,7 +110,7 @@ PROGRAMS = [
         "stand-in",
         "smaller",
         Training(
-            partial(data.pictures, 16, 1.0, 3),
+            partial(data.pictures, 12, 1.0, 3),
             "conv 16 3 relu, pool 2, conv 8 2 relu, pool 2, flatten, 64 relu, drop 0.5, 10 softmax",
             "categorical",
             "adam",
@@ -127,7 +128,14 @@ PROGRAMS = [
         "stand-in",
         "described",
         Training(
-            partial(data.pictures, 16, 1.0, 3), VGG + ", 32 relu, 10 softmax", "categorical", "sgd", 0.01, 32, 100, start="he"
+            partial(data.pictures, 12, 1.0, 3),
+            VGG + ", pool 2, flatten, 32 relu, 10 softmax",
+            "categorical",
+            "sgd",
+            0.01,
+            32,
+            100,
+            start="he",
         ),
         {"optimizer": "adam", "rate": 1e-4},
     ),
@@ -139,7 +147,7 @@ PROGRAMS = [
         "stand-in",
         "described",
         Training(
-            partial(data.two_kinds, 16, 1.0, 3), SMALL + ", 32 relu, drop 0.5, 1 sigmoid", "binary", "adam", 0.1, 8, 150
+            partial(data.two_kinds, 16, 1.0, 3), SMALL + ", 32 relu, drop 0.5, 1 sigmoid", "binary", "adam", 0.1, 8, 300
         ),
         {"rate": 1e-3},
     ),
@@ -239,17 +247,15 @@ PROGRAMS = [
         "stand-in",
         "smaller",
         Training(
-            partial(data.pictures, 16, 1.0, 3),
-            "conv 3 1 relu, conv 8 5 relu, pool 2, conv 16 3 relu, pool 2, conv 16 3 relu, flatten, drop 0.5, 64 relu, drop 0.5, 10 softmax",
+            partial(data.pictures, 12, 1.0, 3),
+            "conv 3 1 relu, conv 8 5 relu" + SIGNS,
             "categorical",
             "adam",
             1e-3,
-            128,
-            100,
+            64,
+            200,
         ),
-        {
-            "layers": "conv 3 1 sigmoid, conv 8 5 elu, pool 2, conv 16 3 relu, pool 2, conv 16 3 relu, flatten, drop 0.5, 64 relu, drop 0.5, 10 softmax"
-        },
+        {"layers": "conv 3 1 sigmoid, conv 8 5 elu" + SIGNS},
     ),
 ]
 

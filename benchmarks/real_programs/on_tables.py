@@ -35,9 +35,7 @@ PROGRAMS = [
         "yes",
         "own",
         "own",
-        Training(
-            data.one_label, "20 relu, drop 0.5, 20 relu, drop 0.5, 1 softmax", "mse", "sgd", 0.01, 20, 1000
-        ),
+        Training(data.one_label, "20 relu, drop 0.5, 20 relu, drop 0.5, 1 softmax", "mse", "sgd", 0.01, 20, 1000),
         {"layers": "20 relu, drop 0.5, 20 relu, drop 0.5, 1 sigmoid", "loss": "binary"},
     ),
     Program(
@@ -89,6 +87,7 @@ PROGRAMS = [
             more=NESTEROV,
         ),
         {"layers": "norm, 64 tanh, drop 0.5, norm, 64 tanh, drop 0.5, 1 sigmoid", "loss": "binary"},
+        left=("learning rate too large", "saturation"),  # at a tenth of its rate it learns, with nothing else changed
     ),
     Program(
         "45337371",
@@ -211,7 +210,14 @@ PROGRAMS = [
         "own",
         "own",
         Training(
-            partial(data.labelled_steps, 3, 1), "lstm 20, drop 0.2, 3 sigmoid", "categorical", "sgd", 0.01, 20, 10, more=NESTEROV
+            partial(data.labelled_steps, 3, 1),
+            "lstm 20, drop 0.2, 3 sigmoid",
+            "categorical",
+            "sgd",
+            0.01,
+            20,
+            10,
+            more=NESTEROV,
         ),
         {"data": partial(data.labelled_steps, 2, 0), "layers": "lstm 20, drop 0.2, 2 sigmoid", "steps": 30},
         left=("loss does not fit the outputs",),

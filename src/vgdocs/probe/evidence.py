@@ -261,7 +261,9 @@ class Evidence:
                 return None
             seen[self.operation(i).name] = 1
             i = self.operation(i).below[0]
-        return i if self.graph is not None and self.statistic(i, "not shares") and seen["Sum"] and seen["Mean"] else None
+        return (
+            i if self.graph is not None and self.statistic(i, "not shares") and seen["Sum"] and seen["Mean"] else None
+        )
 
     def _entropy_of_classes(self, i: int) -> float | None:
         counts = [

@@ -11,7 +11,7 @@ from vgdocs.probe.finding import Finding
 # Root mean square of what the first layer is fed. Pixels from 0 to 255 have about 100; standardised data has 1. With
 # PyTorch's weights the first pre-activations are 0.6 times as large, and tanh is flat from 2.2 on.
 LARGE, SMALL = 30.0, 1e-3
-BOLD, FLAT, USUAL = 3.0, 0.3, 1.5  # root mean square, saturated share and fan-in x variance of a first layer
+BOLD, FLAT, USUAL = 3.0, 0.2, 1.5  # root mean square, saturated share and fan-in x variance of a first layer
 UNEVEN = 1e3  # root mean square of the largest feature over the median one
 # Root mean square of a regression's targets. A network as it is drawn answers with about 0.1 to 1, and Adam at 0.001
 # moves
