@@ -35,7 +35,7 @@ AT_THE_TOP = {
     "pytest": {"pages.pytest"},
     "torch": {
         *("gradients", "theory", "experiments", "explorer.grid", "explorer.model"),
-        *("probe.graph", "probe.layers", "probe.record", "probe.watch"),
+        *("probe.graph", "probe.layers", "probe.record", "probe.trial", "probe.watch"),
     },
     "plotly": {"experiments"},
     "sklearn": set(),
