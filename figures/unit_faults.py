@@ -118,13 +118,13 @@ def claim_nothing_is_found_after_the_cure(m):
 
 def claim_four_are_beyond_any_rate(m):
     """At none of ten rates do equal units, a dropout of 0.98 or dead units get a third of the answers right, or
-    normalisation over two examples two thirds; saturated units learn, and remain behind.
+    normalisation over two examples two thirds; saturated units learn at another rate than their own.
     """
     best, cured = (dict(zip(m["causes"], m[arm], strict=True)) for arm in ("best", "cured"))
     for cause in ("symmetric weights", "dropout", "dead ReLUs"):
         assert best[cause]["hi"] < 1 / 3
     assert best["batch statistics"]["median"] < 2 / 3
-    assert 0.5 < best["saturation"]["median"] < cured["saturation"]["median"]
+    assert best["saturation"]["median"] > 0.8 > m["sick"][m["causes"].index("saturation")]["hi"]
     assert min(cured[cause]["lo"] for cause in m["causes"] if cause != "attention logits") > 0.85
 
 
