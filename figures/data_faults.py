@@ -1,9 +1,9 @@
 """Five faults of the data, each found by its name, and each gone with one line.
 
-Two hidden layers at most, Adam at 0.003 or 0.01, on handwritten digits, or on eight inputs. The share of
-the training examples that are answered rightly in the end, or of the targets' variance that is explained: medians and
-ranges of three networks. All but those whose loss is nan, whatever the rate, are also trained at five rates of Adam
-and five of SGD.
+Two hidden layers at most, Adam at 0.003 or 0.01, on handwritten digits, or on eight inputs. The share of the training
+examples that are answered rightly in the end, or of the targets' variance that is explained: medians and ranges of
+three networks. All but those whose data is beyond help, whatever the rate, are also trained at five rates of Adam and
+five of SGD.
 """
 
 import plotly.graph_objects as go
@@ -67,7 +67,7 @@ def labels_do_not_depend(cured: bool) -> Trial:
     """Rows that were shuffled without their labels, of two classes; too many to be learned by heart."""
     x = torch.randn(20_000, 8)
     y = (x[:, 0] + x[:, 1] > 0).long()
-    return Trial(mlp(8, 16, 2), x=x if cured else x[torch.randperm(len(x))], y=y, times=2)
+    return Trial(mlp(8, 16, 2), x=x if cured else x[torch.randperm(len(x))], y=y, times=2, swept=False)
 
 
 FAULTS = {
@@ -105,11 +105,10 @@ def claim_nothing_is_found_after_the_cure(m):
 
 
 def claim_it_is_not_the_learning_rate(m):
-    """At none of ten rates a network with unscaled targets explains anything, or one with shuffled rows gets two
-    thirds right; one with unscaled inputs learns, and remains behind the cured one.
+    """At none of ten rates does a network with unscaled targets explain anything; one with unscaled inputs learns, and
+    remains behind the cured one.
     """
     best, cured = (dict(zip(m["causes"], m[arm], strict=True)) for arm in ("best", "cured"))
     assert best["targets not scaled"]["hi"] < 0.05
-    assert best["labels do not depend on the inputs"]["hi"] < 2 / 3
     assert best["inputs not scaled"]["median"] < cured["inputs not scaled"]["lo"]
     assert min(band["lo"] for band in m["cured"]) > 0.9
