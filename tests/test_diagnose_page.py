@@ -1,5 +1,6 @@
 """What docs/diagnose.md shows as code runs and says what the page says it does; its thresholds are the code's."""
 
+import ast
 import os
 import re
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 
 from vgdocs.probe import diagnosis, evidence, record, rules
 
-PAGE = (Path(__file__).parent.parent / "docs/diagnose.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/diagnose.md").read_text(encoding="utf-8")
+CAUSES = (ROOT / "docs/diagnose/causes.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 LOOPS = dict(
     re.findall(r"^```python title=\"(\w+)\"\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -79,7 +82,24 @@ def test_the_thresholds_are_those_of_the_code():
         assert float(value) == getattr(modules[module], name)
 
 
-def test_the_table_of_causes_is_the_codes_own():
-    table = PAGE.partition("| cause | what is seen |\n|---|---|\n")[2].partition("\n\n")[0]
-    named = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
-    assert named == list(rules.CAUSES)
+def test_each_cause_is_shown():
+    """A new cause needs a network that has it, in a figure whose rows both pages show."""
+    tables = re.findall(r"^/// table \| (.*)$", PAGE, re.MULTILINE)
+    figures = [name.partition(".")[0] for table in tables for name in table.split()]
+    shown = re.findall(r"^/// table \| (\w+)\.rows$", CAUSES, re.MULTILINE)
+    assert (
+        sorted(shown)
+        == sorted(figures)
+        == sorted(path.stem for path in (ROOT / "figures").glob("*.py") if faults(path.stem))
+    )
+    named = {cause for name in figures for cause in faults(name)}
+    assert named == set(rules.CAUSES)
+
+
+def faults(name: str) -> list[str]:
+    """The keys of FAULTS in a figure's script."""
+    for node in ast.parse((ROOT / f"figures/{name}.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FAULTS":
+            assert isinstance(node.value, ast.Dict)
+            return [ast.literal_eval(key) for key in node.value.keys if key]
+    return []

@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {  # with the rooms that each may import
 }
 FIGURES_MAY = {
     *("torch", "plotly", "sklearn", "vgdocs"),
-    *("collections", "copy", "functools", "itertools", "math", "pathlib", "statistics"),
+    *("collections", "copy", "functools", "itertools", "math", "pathlib", "runpy", "statistics"),
 }
 
 # Who imports, when it is itself imported, what loads slowly or ties us to one tool.
@@ -36,7 +36,7 @@ AT_THE_TOP = {
     "distributed": {"engine.cluster"},
     "torch": {
         *("gradients", "theory", "experiments", "explorer.grid", "explorer.model"),
-        *(f"probe.{module}" for module in ("graph", "layers", "listen", "norms", "record", "watch")),
+        *(f"probe.{module}" for module in ("graph", "layers", "listen", "norms", "record", "trial", "watch")),
         *("probe.callbacks", "probe.found", "probe.report", "probe.script"),
     },
     "plotly": {"experiments"},

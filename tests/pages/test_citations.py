@@ -28,6 +28,11 @@ def scan(text: str, extensions: list[str] = EXTENSIONS) -> list[tuple[int, str]]
         ("Text.[^1]\n\n[^1]: Note [[a.b]].\n", [(3, "a.b")]),
         ("/// figure | fig\n    code: measure\n\nCaption [[a.b]].\n///\n", [(1, "fig"), (4, "a.b")]),
         ("- item\n\n    /// figure | fig\n    ///\n", [(3, "fig")]),
+        (
+            "Text.\n\n/// table | fig.rows other.rows\n    format: .2f\n\nCaption [[a.b]].\n///\n",
+            [(3, "fig"), (3, "other"), (6, "a.b")],
+        ),
+        ("```\n/// table | fig.rows\n///\n```\n", []),
         ("[[a.b]] and [[a.b]]\n\n[[a.b]]", [(1, "a.b"), (1, "a.b"), (3, "a.b")]),
         ("# Heading [[a.b]]", [(1, "a.b")]),
         ("[[name]] is a slip, but is told", [(1, "name.")]),

@@ -8,6 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from vgdocs.engine.library import Library
+from vgdocs.pages import markdown as markdown_module
 from vgdocs.pages.markdown import Context, VgdocsExtension
 
 LAST = (
@@ -16,6 +17,12 @@ LAST = (
 )
 CITE = "[[halving.last:.1e]]"
 FAILS = 'def claim_it_grows(m):\n    """It grows to {last:.1e}."""\n    assert m["last"] > m["first"]\n'
+ROWS = """\
+def measure(seed: int = SEED) -> dict:
+    page = {"text": "halving", "page": "part/halving.md"}
+    rows = [{"step": "*one*", "left": 0.5, "shown_in": page}, {"step": "<two>", "left": 0.25, "shown_in": ""}]
+    return {"first": 0.5, "last": 0.5**10, "left": [0.5**n for n in range(11)], "steps": rows}
+"""
 DRAW_TWO = """\
 def draw(m: dict) -> go.Figure:
     fig = go.Figure(go.Scatter(x=[1, 2], y=[0.5, 0.25], name="a <b>"))
@@ -35,6 +42,7 @@ def measured(make_project, tmp_path_factory):
     project.script(
         "broken", measure="def measure(seed: int = SEED) -> dict:\n    raise ValueError('no <such> layer')\n"
     )
+    project.script("listed", measure=ROWS)
     project.script("bands", draw=DRAW_TWO.format(x="[1, 2]"))
     project.script("ragged", draw=DRAW_TWO.format(x="[1, 3]"))
     pie = "def draw(m: dict) -> go.Figure:\n    return go.Figure(go.Pie(labels=['a', 'b'], values=[1, 2]))\n"
@@ -219,7 +227,7 @@ class TestFigure:
     )
     def test_misuse_is_told_and_shown(self, convert, text, problems):
         html, found = convert(text)
-        no_block = "this is no block: a figure takes a name, the options code and notes, and a closing ///"
+        no_block = markdown_module.NO_BLOCK
         assert found == [no_block if problem == "NO BLOCK" else problem for problem in problems]
         assert soup_of(html).select(".vg-error[role=alert]")
 
@@ -271,6 +279,62 @@ class TestFigure:
         assert context.problems == []
 
 
+class TestTable:
+    BLOCK = "/// table | listed.steps\n    format: .1f\n    root: ../\n\nHalves, from {} on.\n///\n"
+
+    def test_rows_become_a_table_that_says_what_it_is(self, convert):
+        html, problems = convert(self.BLOCK.format("[[listed.first:.1f]]"))
+        soup = soup_of(html)
+        assert problems == []
+        assert soup.caption.get_text().strip() == "Halves, from 0.5 on."
+        assert [(cell["scope"], cell.get_text()) for cell in soup.select("thead th")] == [
+            ("col", "step"),
+            ("col", "left"),
+            ("col", "shown in"),
+        ]
+        assert [cell["scope"] for cell in soup.select("tbody th")] == ["row", "row"]
+        assert [[cell.get_text() for cell in row.select("th, td")] for row in soup.select("tbody tr")] == [
+            ["*one*", "0.5", "halving"],
+            ["<two>", "0.2", ""],
+        ]
+        assert soup.select_one("tbody a")["href"] == "../part/halving.md"
+        assert [cell["data-label"] for cell in soup.select("tbody tr")[0].select("td")] == ["left", "shown in"]
+
+    def test_rows_of_several_names_and_some_of_their_columns(self, convert):
+        html, problems = convert("/// table | listed.steps listed.steps\n    columns: left, step\n///\n")
+        rows = [[cell.get_text() for cell in row.select("th, td")] for row in soup_of(html).select("tbody tr")]
+        assert problems == []
+        assert rows == [["0.5", "*one*"], ["0.25", "<two>"]] * 2
+
+    @pytest.mark.parametrize(
+        ("block", "problem"),
+        [
+            ("/// table | havling.steps\n///", "there is no figure 'havling'; did you mean halving or failing?"),
+            ("/// table | broken.steps\n///", "broken has no rows: raises ValueError: no <such> layer"),
+            ("/// table | listed.steep\n///", "listed measures no rows 'steep': a list of dictionaries, one a row"),
+            ("/// table | listed.left\n///", "listed measures no rows 'left': a list of dictionaries, one a row"),
+            ("/// table | listed\n///", "listed measures no rows '': a list of dictionaries, one a row"),
+            ("/// table | listed.steps\n    columns: lift\n///", "a row has no column 'lift'; did you mean left?"),
+        ],
+    )
+    def test_misuse_is_told_and_shown(self, convert, block, problem):
+        html, problems = convert(block)
+        assert problems == [problem]
+        assert problem in soup_of(html).select_one(".vg-error[role=alert]").get_text()
+        assert not soup_of(html).select("table")
+
+    def test_a_format_that_is_none(self, convert):
+        html, (problem,) = convert("/// table | listed.steps\n    format: .1q\n///")
+        assert ".1q" in problem
+        assert not soup_of(html).select("table")
+
+    def test_rows_still_to_be_measured(self, project):
+        project.script("listed", measure=ROWS)
+        html, problems = project.convert("/// table | listed.steps\n///\n", project.library(run=False))
+        assert problems == []
+        assert soup_of(html).select_one(".vg-table.vg-pending")
+
+
 class TestData:
     @pytest.mark.parametrize(
         ("figure", "head", "rows"),
@@ -297,7 +361,7 @@ def test_the_page_of_all_numbers(convert):
     html, problems = convert("/// numbers\n///\n")
     soup = soup_of(html)
     assert problems == []
-    names = ["bands", "broken", "failing", "halving", "pie", "ragged"]
+    names = ["bands", "broken", "failing", "halving", "listed", "pie", "ragged"]
     assert [heading["id"] for heading in soup.select("h2")] == names
     halving = soup.select("h2")[3].find_next("table")
     assert [[cell.get_text() for cell in row.select("td")] for row in halving.select("tbody tr")] == [

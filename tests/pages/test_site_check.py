@@ -9,6 +9,10 @@ from vgdocs.pages.site_check import MEND, check
 
 NOT_DRAWN = f"its plots are drawn by assets/vg.js, which it doesn't load; {MEND}"
 
+ROWS = """\
+def measure(seed: int = SEED) -> dict:
+    return {"first": 0.5, "last": 0.5**10, "left": [0.5**n for n in range(11)], "steps": [{"step": 1, "left": 0.5}]}
+"""
 PAGE = """\
 ---
 title: A page
@@ -23,6 +27,9 @@ It is [[halving.last:.1e]], twice [[halving.last:.2e]], and `[[halving.last]]` i
 
 Caption with [[halving.first]].
 ///
+
+/// table | rows.steps
+///
 """
 
 
@@ -30,6 +37,7 @@ Caption with [[halving.first]].
 def built(make_project, tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("built"))
     project.script()
+    project.script("rows", measure=ROWS)
     project.page("part/page", PAGE)
     project.page("numbers", "# Numbers\n\n/// numbers\n///\n")
     assert project.mkdocs("build", "--strict")[0] == 0
@@ -87,6 +95,12 @@ def test_a_whole_site_passes(site):
                 "the figure doubling is shown 1 time(s) more than the source cites it",
             ],
         ),
+        (
+            'class="vg-table" data-figure="rows"',
+            'class="vg-tables" data-figure="rows"',
+            ["the figure rows is cited 1 time(s) more than the page shows it"],
+        ),
+        ("<p>It is", "<p>/// table | rows.steps</p>\n<p>It is", ["a marker is left over: /// table | rows.steps"]),
         ('data-plot="{', 'data-plot="', ["the figure halving has nothing to draw"]),
         ('data-plot="', 'data-plots="', ["the figure halving has nothing to draw"]),
         ("It is <data ", "It is [[halving.first:.2e]] <data ", ["a marker is left over: [[halving.first:.2e]]"]),

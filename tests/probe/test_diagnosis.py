@@ -146,6 +146,22 @@ class TestEvidence:
 
 
 class TestTime:
+    @pytest.mark.parametrize(("bias", "cause"), [(-5.0, "forget gate"), (0.0, "recurrence")])
+    def test_a_forget_gate_that_is_closed_is_told_from_one_that_is_half_open(self, bias, cause):
+        class Reader(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.cell = nn.LSTM(4, 16, batch_first=True)
+                nn.init.constant_(self.cell.bias_ih_l0[16:32], bias)
+
+            def forward(self, x):
+                return self.cell(x)[0][:, -1]
+
+        torch.manual_seed(0)
+        reader = Reader()
+        found = record(reader, torch.randn(8, 80, 4), optimizer=torch.optim.SGD(reader.parameters(), 0.1))
+        assert symptoms(diagnose(found)) == [("vanishing", cause)]
+
     @pytest.mark.parametrize(("loss", "found"), [(lambda y: y[:, -1].sum(), 1), (lambda y: y.sum(), 0)])
     def test_how_far_back_cannot_be_known_where_every_step_is_read(self, loss, found):
         class Sequence(nn.Module):
@@ -299,9 +315,12 @@ def test_every_rules_pages_exist():
     files = [*(ROOT / "src/vgdocs/probe").glob("*.py"), *(ROOT / "src/vgdocs/probe/rules").glob("*.py")]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
     texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    pages = {page for text in texts for page in re.findall(r"\b[a-z-]+/[a-z-]+\.md\b", text)}
+    pages = {page for text in texts for page in re.findall(r"\b[a-z-]+/[a-z-]+\.md\b(?:#[a-z-]+)?", text)}
     assert len(pages) >= 8
-    assert [page for page in pages if not (ROOT / "docs" / page).is_file()] == []
+    for page in pages:
+        name, _, anchor = page.partition("#")
+        headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.MULTILINE)
+        assert not anchor or anchor in [heading.lower().replace(" ", "-") for heading in headings], page
 
 
 def test_every_rule_is_in_force():

@@ -146,6 +146,53 @@ def distance_to_be_maximised(probe):
     fit(probe, model, adam(model, 0.05), lambda z, y: -(z.mean(1) * (2.0 * y - 1)).mean(), x, y, steps=150)
 
 
+@fault("loss does not fit the outputs")
+def several_classes_true_at_once(probe):
+    """The targets of a cross-entropy are shares of one."""
+    model, (x, _) = mlp(20, 32, 5), blobs()
+    fit(probe, model, adam(model), F.cross_entropy, x, (torch.rand(256, 5) < 0.5).float())
+
+
+@fault("loss does not fit the outputs")
+def sigmoids_divided_by_their_sum(probe):
+    model = nn.Sequential(mlp(20, 32, 4), nn.Sigmoid())
+    x, y = blobs()
+
+    def loss(p, y):
+        return -(F.one_hot(y, 4) * (p / p.sum(1, keepdim=True)).log()).sum(1).mean()
+
+    fit(probe, model, adam(model), loss, x, y)
+
+
+@fault("softmax over one unit")
+def one_unit_divided_by_its_sum(probe):
+    model = nn.Sequential(mlp(20, 32, 1), nn.Sigmoid())
+    x, y = blobs(classes=2)
+
+    def loss(p, y):
+        return -(y[:, None] * (p / p.sum(1, keepdim=True)).clamp(1e-7, 1 - 1e-7).log()).sum(1).mean()
+
+    fit(probe, model, adam(model), loss, x, y)
+
+
+@fault("output range")
+def a_relu_for_probabilities(probe):
+    model = nn.Sequential(mlp(20, 32, 1), nn.ReLU())
+    x, y = blobs(classes=2)
+
+    def loss(p, y):
+        return F.binary_cross_entropy(p.clamp(1e-7, 1 - 1e-7), y[:, None].float())
+
+    fit(probe, model, adam(model), loss, x, y)
+
+
+@fault("loss without a lower bound")
+def a_penalty_with_the_wrong_sign(probe):
+    model = mlp(20, 32, 20, activation=nn.ELU)
+    x, _ = blobs()
+    fit(probe, model, adam(model, 1e-2), lambda z, x: F.mse_loss(z, x) - 2 * z.square().mean(), x, x, steps=200)
+
+
 # --- data
 # -----------------------------------------------------------------------------------------------------------------
 
@@ -187,6 +234,29 @@ def a_gap_in_a_sequence(probe):
     fit(probe, model, adam(model), F.cross_entropy, x, torch.randint(2, (64,)), steps=6)
 
 
+@fault("inputs not scaled")
+def money_beside_an_embedding(probe):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kind, self.body = nn.Embedding(5, 4), mlp(7, 32, 1)
+
+        def forward(self, x):
+            return self.body(torch.cat([x[:, :3], self.kind(x[:, 3].long())], 1))
+
+    model = Net()
+    x = torch.cat([torch.rand(256, 3) * torch.tensor([70.0, 9e4, 10.0]), torch.randint(5, (256, 1))], 1)
+    loss = nn.BCEWithLogitsLoss()
+    fit(probe, model, torch.optim.Adagrad(model.parameters(), 0.02), loss, x, (x[:, :1] > 35).float())
+
+
+@fault("inputs not scaled")
+def seconds_into_a_tanh(probe):
+    model = mlp(1, 16, 16, 1, activation=nn.Tanh)
+    x = torch.rand(256, 1) * 24
+    fit(probe, model, torch.optim.SGD(model.parameters(), 0.01), F.mse_loss, x, x.sin())
+
+
 # --- optimizer
 # ------------------------------------------------------------------------------------------------------------
 
@@ -195,6 +265,22 @@ def a_gap_in_a_sequence(probe):
 def momentum_at_a_billionth(probe):
     model = mlp(20, 32, 4, activation=nn.Tanh)
     fit(probe, model, torch.optim.SGD(model.parameters(), 1e-9, momentum=0.9), F.cross_entropy, *blobs())
+
+
+@fault("learning rate too small")
+def a_line_at_a_thousandth(probe):
+    """Steps of the usual size, and a long way to go: the loss falls as fast at the end as in the beginning."""
+    model, x = nn.Linear(1, 1), torch.linspace(1, 2, 100)[:, None]
+    nn.init.constant_(model.weight, 0.5)
+    fit(probe, model, torch.optim.RMSprop(model.parameters(), 1e-3), F.mse_loss, x, 5 * x, steps=300)
+
+
+@fault("too few steps")
+def two_epochs_of_a_small_table(probe):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sigmoid(), nn.Linear(2, 2))
+    y = torch.arange(200) % 2
+    x = 0.2 * torch.rand(200, 2) + 0.3 * y[:, None]
+    fit(probe, model, adam(model, 1e-3), F.cross_entropy, x, y, steps=14, batch=32)
 
 
 @fault("learning rate too large")
@@ -403,6 +489,20 @@ def linear_layers_that_are_too_large(probe):
 
 # --- healthy
 # --------------------------------------------------------------------------------------------------------------
+
+
+@healthy
+def targets_that_are_shared(probe):
+    """Soft targets sum to one."""
+    model, (x, y) = mlp(20, 32, 4), blobs()
+    fit(probe, model, adam(model), F.cross_entropy, x, 0.8 * F.one_hot(y, 4) + 0.05)
+
+
+@healthy
+def steps_that_are_left_out(probe):
+    """Rows of zeros mask, and rows with one value weigh."""
+    model, (x, y) = mlp(20, 32, 4), blobs()
+    fit(probe, model, adam(model), F.cross_entropy, x, F.one_hot(y, 4) * torch.randint(3, (256, 1)).float())
 
 
 @healthy
@@ -679,6 +779,24 @@ def test_a_fault_is_named_first_or_second(name, seed):
 def test_nothing_is_said_of_a_healthy_one(name, seed):
     verdict = examine(HEALTHY[name], seed)
     assert verdict.findings == (), str(verdict)
+
+
+@pytest.mark.parametrize("steps", [30, 300])
+def test_where_two_causes_fit_it_says_what_would_decide(steps):
+    """A line that falls straight may need more steps or larger ones; which is named first is a matter of how many."""
+
+    def crawl(probe):
+        torch.manual_seed(0)
+        model, x = nn.Linear(1, 1), torch.linspace(1, 2, 100)[:, None]
+        nn.init.constant_(model.weight, 0.5)
+        rate = 1e-3 if steps > 200 else 1e-2
+        fit(probe, model, adam(model, rate), F.mse_loss, x, 5 * x, steps=steps, batch=100)
+
+    (finding,) = examine(crawl, 0).findings
+    named = (finding.cause, *finding.alternatives)
+    assert set(named) == {"too few steps", "learning rate too small"}
+    assert named[0] == ("too few steps" if steps < 200 else "learning rate too small")
+    assert f"It can also be {named[1]}: train as many steps again at ten times the learning rate" in str(finding)
 
 
 def test_there_are_as_many_as_are_spoken_of():

@@ -165,6 +165,22 @@ class Library:
         except ValueError as error:
             raise CitationError(str(error)) from None
 
+    def rows(self, name: str) -> list[dict[str, Any]] | None:
+        """A list of dictionaries that a figure measures, by `figure.key`; None before it is measured.
+
+        Raises CitationError where there is none.
+        """
+        figure, _, key = name.partition(".")
+        entry = self.figure(figure)
+        if entry.error:
+            raise CitationError(f"{figure} has no rows: {entry.error.message}")
+        if not entry.record:
+            return None
+        rows = entry.record.measured.get(key)
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+            raise CitationError(f"{figure} measures no rows {key!r}: a list of dictionaries, one a row")
+        return rows
+
     def times(self) -> dict[str, float]:
         """Processor seconds of measuring by figure, the slowest first."""
         seconds = {entry.name: entry.record.seconds for entry in self.entries.values() if entry.record}

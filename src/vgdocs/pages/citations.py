@@ -24,17 +24,21 @@ from vgdocs.pages.settings import mkdocs_yml
 
 # [[figure.number:spec]]; anything else in double brackets that begins like a name is a slip, and told
 NUMBER = re.compile(r"\[\[(?P<figure>[A-Za-z_]\w*)(?:\.(?P<number>\w+(?:\.\w+)*))?(?::(?P<spec>[^\[\]]*))?\]\]")
-BLOCK = re.compile(r"^(?P<head>[ \t]*/{3,}[ \t]*figure[ \t]*\|[ \t]*)(?P<figure>\S.*?)[ \t]*$", re.MULTILINE)
+BLOCK = re.compile(
+    r"^(?P<head>[ \t]*/{3,}[ \t]*(?P<kind>figure|table)[ \t]*\|[ \t]*)(?P<shown>\S.*?)[ \t]*$", re.MULTILINE
+)
 # what fills a page in before it is converted: macros, include-markdown, snippets
 FILLER = re.compile(r"\{\{|\{%|-8<-")
 NEVER_BUILT = (".*", "/templates/")  # by MkDocs, unless exclude_docs says otherwise
 
-FIGURE_OPTIONS = {"code": ("", str), "notes": ("", str)}  # of the block, as pymdownx.blocks has them: default and type
+# of the blocks, as pymdownx.blocks has them: default and type
+FIGURE_OPTIONS = {"code": ("", str), "notes": ("", str)}
+TABLE_OPTIONS = {"columns": ("", str), "format": (".3g", str), "root": ("", str)}
 
 
 @dataclass(frozen=True)
 class Citation:
-    """One place in a page that shows a figure (`number` is None) or cites a number."""
+    """One place in a page that shows a figure or a table of it (`number` is None), or cites a number."""
 
     page: str  # relative to the folder of the pages, with forward slashes
     line: int
@@ -85,13 +89,18 @@ class Scanner:
         front, body = _split(text)
         candidates: list[Citation] = []
 
-        def serial(match: re.Match[str], number: str | None) -> int:
+        def serial(match: re.Match[str], figure: str, number: str | None) -> int:
             line = front + match.string.count("\n", 0, match.start()) + 1  # neither replacement moves a line
-            candidates.append(Citation(page, line, match["figure"], number, match[0].strip(), self.docs))
+            candidates.append(Citation(page, line, figure, number, match[0].strip(), self.docs))
             return len(candidates) - 1
 
-        marked = BLOCK.sub(lambda match: f"{match['head']}@{serial(match, None)}", body)
-        marked = NUMBER.sub(lambda match: f"[[@{serial(match, match['number'] or '')}]]", marked)
+        def block(match: re.Match[str]) -> str:
+            is_table = match["kind"] == "table"
+            names = [name.partition(".")[0] for name in match["shown"].split()] if is_table else [match["shown"]]
+            return match["head"] + " ".join(f"@{serial(match, name, None)}" for name in names)
+
+        marked = BLOCK.sub(block, body)
+        marked = NUMBER.sub(lambda match: f"[[@{serial(match, match['figure'], match['number'] or '')}]]", marked)
         if not candidates:
             return []
         met: set[int] = set()
@@ -134,7 +143,8 @@ class _Recorder(BlocksExtension):
         md.inlinePatterns.register(_NumberRecorder(self._met), "vg-number", 175)
 
     def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
-        block_mgr.register(_FigureRecorder, {"met": self._met})
+        for block in (_FigureRecorder, _TableRecorder):
+            block_mgr.register(block, {"met": self._met})
 
 
 class _NumberRecorder(InlineProcessor):
@@ -153,9 +163,13 @@ class _FigureRecorder(Block):
     OPTIONS: ClassVar[dict[str, Any]] = FIGURE_OPTIONS
 
     def on_create(self, parent: etree.Element) -> etree.Element:
-        if self.argument.startswith("@"):
-            self.config["met"].add(int(self.argument[1:]))
+        self.config["met"].update(int(mark[1:]) for mark in self.argument.split() if mark.startswith("@"))
         return etree.SubElement(parent, "figure")
+
+
+class _TableRecorder(_FigureRecorder):
+    NAME = "table"
+    OPTIONS: ClassVar[dict[str, Any]] = TABLE_OPTIONS
 
 
 def _split(text: str) -> tuple[int, str]:

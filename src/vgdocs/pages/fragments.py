@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as etree
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import pygments
+from markdown.util import AtomicString
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from vgdocs.engine import drift
 from vgdocs.engine import seeds as certainty
-from vgdocs.engine.figure import Claim
+from vgdocs.engine.figure import Claim, suggest
 from vgdocs.engine.library import CitationError, Entry
 from vgdocs.engine.numbers import count, fill, format_number, in_page
 from vgdocs.engine.record import lookup
@@ -179,6 +180,45 @@ def numbers_table(entry: Entry) -> str:
     finding = f'<p class="vg-finding">{sentence(entry.figure.title, entry)}</p>'
     html = f'{finding}{table}<ul class="vg-claim-list">{claims}</ul>'
     return re.sub(r'(<data [^>]*) title="[^"]*"', r"\1", html)  # the rows name them, and there are a thousand
+
+
+def fill_table(
+    table: etree.Element, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], spec: str, root: str
+) -> None:
+    """A row for each dictionary, a column for each key; the first cell of a row names it.
+
+    `spec` formats floats. A cell {"text", "page"} is a link; `root` leads from the page to the folder of all pages.
+    Raises CitationError for a column that a row lacks and for a format that doesn't fit.
+    """
+    head = etree.SubElement(etree.SubElement(table, "thead"), "tr")
+    for column in columns:
+        etree.SubElement(head, "th", {"scope": "col"}).text = column.replace("_", " ")
+    body = etree.SubElement(table, "tbody")
+    for row in rows:
+        line = etree.SubElement(body, "tr")
+        for column in columns:
+            if column not in row:
+                raise CitationError(f"a row has no column {column!r}{suggest(column, row)}")
+            attributes = {"data-label": column.replace("_", " ")}
+            cell = (
+                etree.SubElement(line, "td", attributes)
+                if len(line)
+                else etree.SubElement(line, "th", {"scope": "row"})
+            )
+            value = row[column]
+            if isinstance(value, Mapping) and value.keys() == {"text", "page"}:
+                cell = etree.SubElement(cell, "a", {"href": f"{root}{value['page']}"})
+                value = value["text"]
+            cell.text = AtomicString(_formatted(value, spec))  # no Markdown in it
+
+
+def _formatted(value: Any, spec: str) -> str:
+    if not isinstance(value, float):
+        return _cell(value)
+    try:
+        return format_number(value, spec).text
+    except ValueError as error:
+        raise CitationError(str(error)) from None
 
 
 def changes_table(changes: list[drift.Change]) -> str:

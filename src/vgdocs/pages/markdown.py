@@ -1,4 +1,4 @@
-"""The Markdown extension: figures, cited numbers and the page of all numbers.
+"""The Markdown extension: figures, cited numbers, measured tables and the page of all numbers.
 
     After nineteen links [[sigmoid_decay.after_19_links:.2e]] is left.
 
@@ -6,6 +6,9 @@
         code: measure
 
     The caption, which may cite numbers too.
+    ///
+
+    /// table | sigmoid_decay.rows
     ///
 
     /// numbers
@@ -41,7 +44,7 @@ from vgdocs.engine import seeds as certainty
 from vgdocs.engine.library import CitationError, Entry, Library
 from vgdocs.engine.numbers import fill
 from vgdocs.pages import fragments, math, settings
-from vgdocs.pages.citations import FIGURE_OPTIONS, NUMBER, Problem
+from vgdocs.pages.citations import FIGURE_OPTIONS, NUMBER, TABLE_OPTIONS, Problem
 from vgdocs.pages.posters import REM, EndlessError, PosterError, Posters, height
 from vgdocs.pages.site_assets import UNDRAWN
 
@@ -50,7 +53,10 @@ LEFTOVER = re.compile(r"^[ \t]*/{3,}.*", re.MULTILINE)
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 MISCITED = re.compile(r"\[\[[^\[\]\n]*\b[A-Za-z_]\w*\.\w[^\[\]\n]*\]\]")  # what NUMBER didn't take
 HANDLED = {"arithmatex", "vg-error"}  # classes of elements whose text isn't the author's
-NO_BLOCK = "this is no block: a figure takes a name, the options code and notes, and a closing ///"
+NO_BLOCK = (
+    "this is no block: a figure takes a name and the options code and notes, a table names of rows and the options "
+    "columns, format and root, and both a closing ///"
+)
 ERROR = {"class": "vg-error", "role": "alert"}
 OPEN = "data-open"  # marks a figure whose closing /// hasn't come yet
 
@@ -135,7 +141,7 @@ class VgdocsExtension(BlocksExtension):
         math.register(md, self.context.report)
 
     def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
-        for block in (_FigureBlock, _NumbersBlock, _TimesBlock, _ChangesBlock, _SeedsBlock):
+        for block in (_FigureBlock, _TableBlock, _NumbersBlock, _TimesBlock, _ChangesBlock, _SeedsBlock):
             block_mgr.register(block, {"context": self.context})
 
 
@@ -282,6 +288,37 @@ class _FigureBlock(_Block):
     def _fail(self, element: etree.Element, message: str) -> None:
         self.context.report(message, f"/// figure | {self.argument}")
         self.error_box(element, message)
+
+
+class _TableBlock(_Block):
+    """`/// table | figure.rows …`: lists of dictionaries, one after the other, with the caption as the content."""
+
+    NAME = "table"
+    ARGUMENT = True
+    OPTIONS: ClassVar[dict[str, Any]] = TABLE_OPTIONS
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        names = self.argument.split()
+        figures = " ".join(name.partition(".")[0] for name in names)
+        element = etree.SubElement(parent, "div", {"class": "vg-table", "data-figure": figures})
+        table = etree.SubElement(element, "table")
+        self.caption = etree.SubElement(table, "caption")
+        try:
+            found = [self.context.library.rows(name) for name in names]
+            if None in found:
+                element.set("class", "vg-table vg-pending")
+                return element
+            rows = [row for one in found if one for row in one]
+            columns = self.options["columns"].replace(",", " ").split() or list(rows[0])
+            fragments.fill_table(table, rows, columns, self.options["format"], self.options["root"])
+        except CitationError as error:
+            element.remove(table)
+            self.context.report(str(error), f"/// table | {self.argument}")
+            self.error_box(element, str(error))
+        return element
+
+    def on_add(self, block: etree.Element) -> etree.Element:
+        return self.caption
 
 
 class _NumbersBlock(_Block):

@@ -17,7 +17,8 @@ from vgdocs.engine.numbers import in_page
 from vgdocs.pages.citations import FILLER, Citation, Scanner, pages
 
 LEFTOVER = re.compile(
-    r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|numbers|times|changes|seeds)\b.*", re.MULTILINE
+    r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|table|numbers|times|changes|seeds)\b.*",
+    re.MULTILINE,
 )
 GENERATED = ".vg-finding, .vg-meta, .vg-all-numbers"  # holds numbers that no page's source cites
 CODE = "pre, code, script, style, template"
@@ -77,7 +78,8 @@ def _check_page(soup: BeautifulSoup, cited: Iterable[Citation], known: dict[str,
     for box in soup.select(".vg-pending"):
         yield f"a figure that wasn't measured: {box.get_text(' ', strip=True)}"
 
-    embeds = Counter(str(f["data-figure"]) for f in soup.select("figure.vg-figure[data-figure]"))
+    shown = soup.select("figure.vg-figure[data-figure], .vg-table[data-figure]")
+    embeds = Counter(name for element in shown for name in str(element["data-figure"]).split())
     yield from _compare("figure", Counter(c.figure for c in cited if c.number is None), embeds, filled)
     for figure in soup.select("figure.vg-figure[data-figure]"):
         plot = figure.select_one(".vg-plot[data-plot]")

@@ -17,6 +17,8 @@ LATEST = 3  # full steps whose median is how things stand at the end
 # healthy
 # networks of the tests are below 0.9 after sixty steps, those of shuffled labels at 0.97 after 150.
 STUCK = 0.93
+CLEARLY = 4.0  # standard errors that a fall of the loss has to exceed
+STEADY = 0.5  # fall of the last third over that of the first, below which the loss is coming to rest
 FROM_ZERO = 0.01  # fan-in x variance of weights that were started at 0; PyTorch's default is 0.33
 SAME = 1e-12  # relative change of a norm in float64 below which a parameter hasn't moved
 
@@ -234,6 +236,8 @@ class Evidence:
     @cached_property
     def guess(self) -> float | None:
         """What the loss would be of an answer that doesn't depend on the inputs; None where that isn't known."""
+        if (written := self._written_cross_entropy) is not None:
+            return self._entropy_of_classes(written)
         if self.graph is None or len(self.graph.named("NllLoss", "NllLoss2D", *SQUARES, *BINARY)) != 1:
             return None
         (i,) = self.graph.named("NllLoss", "NllLoss2D", *SQUARES, *BINARY)
@@ -247,6 +251,22 @@ class Evidence:
             shares = self.statistic(i, "target")
             share = statistics.fmean(shares) if shares else 0.0
             return _entropy([share, 1 - share]) if 0 < share < 1 else None
+        return self._entropy_of_classes(i)
+
+    @property
+    def _written_cross_entropy(self) -> int | None:
+        """The product of targets and logarithms that is all of the loss but for its mean over the examples."""
+        i, seen = 0, {"Sum": 0, "Mean": 0}
+        while self.graph is not None and self.operation(i).name in ("Neg", "Sum", "Mean"):
+            if len(self.operation(i).below) != 1:
+                return None
+            seen[self.operation(i).name] = 1
+            i = self.operation(i).below[0]
+        return (
+            i if self.graph is not None and self.statistic(i, "not shares") and seen["Sum"] and seen["Mean"] else None
+        )
+
+    def _entropy_of_classes(self, i: int) -> float | None:
         counts = [
             numbers
             for number in self.kept
@@ -264,6 +284,29 @@ class Evidence:
             return None
         start = first if self.guess is None or self.guess <= 0 else min(first, self.guess)
         return last > STUCK * start
+
+    @cached_property
+    def thirds(self) -> tuple[float, float, float, float] | None:
+        """The loss's mean in the first, second and last third of the steps, and the largest standard error of these."""
+        n = len(self.losses) // 3
+        if n < 2:
+            return None
+        parts = [self.losses[i * n : (i + 1) * n] for i in range(3)]
+        first, second, last = (statistics.fmean(part) for part in parts)
+        return first, second, last, max(statistics.stdev(part) for part in parts) / math.sqrt(n)
+
+    @property
+    def falls_straight(self) -> bool:
+        """Whether the loss falls, by more than its noise, and about as fast at the end as in the beginning."""
+        if self.thirds is None:
+            return False
+        first, second, last, error = self.thirds
+        return first - last > CLEARLY * error and second - last > STEADY * (first - second) > 0
+
+    @property
+    def travelled(self) -> float | None:
+        """How far the weights have moved, step by step, in the median layer, over their norm."""
+        return statistics.median(self.updates) * self.steps if self.updates else None
 
     @cached_property
     def is_low(self) -> bool:

@@ -23,7 +23,8 @@ class Finding:
     `symptom` is what shows ("non-finite", "no gradient", "vanishing", "exploding", "dead units", "saturation", "large
     updates", "not learning"); `cause` is what the evidence points to, one of `rules.CAUSES`, "unknown" where it points
     to nothing. `since` is the first step at which it was seen; `consequences` are causes that would have been named but
-    for this one, from which they follow. `page` is the page that shows it, relative to docs/.
+    for this one, from which they follow. `alternatives` are causes that the same evidence fits, and `decide` is the
+    measurement that would tell them apart. `page` is the page that shows it, relative to docs/.
     """
 
     symptom: str
@@ -34,6 +35,8 @@ class Finding:
     page: str
     since: int = 0
     consequences: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    decide: str = ""
 
     def __str__(self) -> str:
         return self.text()
@@ -42,4 +45,6 @@ class Finding:
         """As lines of text; `site` is the address at which the page it names is read."""
         by = f", by {self.cause}" if self.cause not in ("unknown", self.symptom) else ""
         after = f"\n  What follows from it: {', '.join(self.consequences)}." if self.consequences else ""
-        return f"{self.symptom}{by}: {self.evidence}{after}\n  Try: {self.remedy}\n  See: {address(self.page, site)}"
+        other = f"\n  It can also be {' or '.join(self.alternatives)}: {self.decide}" if self.alternatives else ""
+        where = address(self.page, site)
+        return f"{self.symptom}{by}: {self.evidence}{other}{after}\n  Try: {self.remedy}\n  See: {where}"

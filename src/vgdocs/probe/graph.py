@@ -42,7 +42,7 @@ class Operation(NamedTuple):
     """One node of a graph.
 
     `below` are the places of the computed values that it takes; `owns`: it takes a parameter, itself or transposed.
-    `dim`, `size` and `rank` are those of a softmax: along which dimension, how long that is, of how many;
+    `dim`, `size` and `rank` are those of a softmax or a sum: along which dimension, how long that is, of how many;
     `square`: its result is a square matrix. `probability` is a dropout's.
     """
 
@@ -98,6 +98,14 @@ class Graph:
                 break
             scaled |= operation.name in SCALES
         return self.operations[i], i, scaled
+
+    def shared(self, i: int) -> tuple[int, int] | None:
+        """What is divided by its own sum here, and over how many that runs; None if nothing is."""
+        if self.operations[i].name == "Div" and len(self.operations[i].below) == 2:
+            parts, total = self.operations[i].below
+            if self.operations[total].name == "Sum" and self.operations[total].below == (parts,):
+                return parts, self.operations[total].size
+        return None
 
 
 def _is_weights(operation: Operation) -> bool:
@@ -193,6 +201,10 @@ def _facts(name: str, node: Any) -> dict[str, Any]:
                 "rank": len(shape),
                 "square": len(shape) == 2 and shape[0] == shape[1],
             }
+        if name == "Sum" and len(node._saved_dim) == 1:
+            shape, (dim,) = node._saved_self_sym_sizes, node._saved_dim
+            dim = (dim - (1 << 64) if dim >= 1 << 63 else dim) % len(shape)
+            return {"dim": dim, "size": int(shape[dim]), "rank": len(shape)}
         if name in LOSSES:
             return {"mean": node._saved_reduction == 1}
         if name == "NativeDropout":
@@ -303,7 +315,10 @@ def _dim(node: Any) -> int:
 
 
 def _fit(graph: Graph, i: int, nodes: Sequence[Any], output: Tensor | None) -> dict[tuple[int, str], Tensor]:
-    """Whether an activation right before a regression's loss can say what is asked of it."""
+    """Whether an activation right before a regression's loss can say what is asked of it, and of a cross-entropy that
+    is written as a product whether its targets are shares of one."""
+    if graph.operations[i].name == "Mul":
+        return {(i, what): value.detach() for what, value in _shares(graph, i, nodes).items()}
     if graph.operations[i].name not in RESIDUALS:
         return {}
     last, j, scaled = graph.under(i)
@@ -327,6 +342,32 @@ def _fit(graph: Graph, i: int, nodes: Sequence[Any], output: Tensor | None) -> d
         slope = 4 * said * (1 - said) if last.name == "Sigmoid" else 1 - said * said
         found |= {"wrong": wrong.float().mean(), "wrong and flat": (wrong & (slope < FLAT)).float().mean()}
     return {(i, what): value.detach() for what, value in found.items()}
+
+
+def _shares(graph: Graph, i: int, nodes: Sequence[Any]) -> dict[str, Tensor]:
+    """Of targets that the logarithms of a distribution are multiplied by: by class, and how many rows aren't shares."""
+    if len(graph.operations[i].below) != 1:
+        return {}
+    log = graph.operations[j := graph.operations[i].below[0]]
+    below, k, scaled = graph.under(j)
+    if log.name == "LogSoftmax":
+        dim = log.dim
+    elif log.name == "Log" and not scaled and (below.name == "Softmax" or graph.shared(k) is not None):
+        dim = below.dim if below.name == "Softmax" else graph.operations[below.below[1]].dim
+    else:
+        return {}
+    try:
+        like = nodes[j]._saved_result if log.name == "LogSoftmax" else nodes[j]._saved_self
+        constant = nodes[i].next_functions[0][0] is None
+        target = (nodes[i]._saved_self if constant else nodes[i]._saved_other).expand_as(like)
+    except (RuntimeError, AttributeError, TypeError, IndexError):
+        return {}
+    if like.dim() < 2:
+        return {}
+    rows = target.movedim(dim, -1).flatten(0, -2)[:ROWS].float()
+    several, total = (rows != 0).sum(-1) > 1, rows.sum(-1)  # a row of one value may be weighted, one of zeros left out
+    found = {"not shares": (several & ((total - 1).abs() > 0.05)).float().mean(), "total of targets": total.mean()}
+    return found | ({"classes": rows.sum(0)} if rows.shape[-1] <= CLASSES else {})
 
 
 def _flat(node: Any) -> dict[str, Tensor]:

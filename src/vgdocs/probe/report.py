@@ -189,6 +189,7 @@ def _finding(finding: Finding, site: str | None) -> str:
     told = {
         "Evidence": escape(finding.evidence),
         "Seen from": f"step {finding.since:,} on",
+        "Or": escape(f"{' or '.join(finding.alternatives)}: {finding.decide}") if finding.alternatives else "",
         "Follows": escape(", ".join(finding.consequences)),
         "Try": f'<span class="try">{escape(finding.remedy)}</span>',
         "Read": link,

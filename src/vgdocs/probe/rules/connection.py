@@ -8,7 +8,7 @@ from vgdocs.probe.graph import MOVES, SCALES
 
 STEPS = ("Round", "Sign", "Floor", "Ceil", "Trunc", "Heaviside", "Frac")
 LAYERS = 3  # with weights and nothing between them: a factorisation of one matrix has two
-PAGE = "problem/not-this.md"
+PAGE = "diagnose/causes.md#graph"
 
 
 def not_connected(e: Evidence) -> Finding | None:
@@ -33,6 +33,8 @@ def exactly_zero(e: Evidence) -> Finding | None:
     zero = [name for name in e.trained if e.median(name, "weight_gradient") == 0]
     if not zero or len(zero) == len(e.trained) or started_at_zero:  # behind a layer that is 0, it has to be 0 at first
         return None
+    if e.is_low and any(e.first(name, "weight_gradient") for name in zero):
+        return None  # there was one until there was nothing left to correct
     flat = [e.operation(i).name for i in e.graph.head + e.graph.body if e.operation(i).name in STEPS] if e.graph else []
     evidence = f"the gradient of {e.span(zero)} is exactly 0, and that of other layers isn't."
     if flat:

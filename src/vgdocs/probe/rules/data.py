@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
+import itertools
+import math
 
 from vgdocs.probe.evidence import Evidence
 from vgdocs.probe.finding import Finding
@@ -10,6 +11,7 @@ from vgdocs.probe.finding import Finding
 # Root mean square of what the first layer is fed. Pixels from 0 to 255 have about 100; standardised data has 1. With
 # PyTorch's weights the first pre-activations are 0.6 times as large, and tanh is flat from 2.2 on.
 LARGE, SMALL = 30.0, 1e-3
+BOLD, FLAT, USUAL = 3.0, 0.2, 1.5  # root mean square, saturated share and fan-in x variance of a first layer
 UNEVEN = 1e3  # root mean square of the largest feature over the median one
 # Root mean square of a regression's targets. A network as it is drawn answers with about 0.1 to 1, and Adam at 0.001
 # moves
@@ -17,7 +19,8 @@ UNEVEN = 1e3  # root mean square of the largest feature over the median one
 LARGE_TARGETS, SMALL_TARGETS = 100.0, 1e-3
 LONG = 100  # steps from which on a loss that doesn't fall says something
 TRAVELLED = 0.5  # way of the weights over their norm, from which on they had a chance
-PAGE = "problem/not-this.md"
+NEAR = 1.1  # times what guessing gives: a loss that is still above hasn't got as far as to ignore the inputs
+PAGE = "diagnose/causes.md#data"
 
 
 def nan_in_the_data(e: Evidence) -> Finding | None:
@@ -65,6 +68,41 @@ def inputs_not_scaled(e: Evidence) -> Finding | None:
     return None
 
 
+def flat_by_its_inputs(e: Evidence) -> Finding | None:
+    """Inputs that are only a little large, but send the first activation to where it is flat."""
+    for before, name in itertools.pairwise(e.names):
+        number, inputs = next(iter(e.record.inputs.items()), (0, {}))
+        rms = inputs.get(before, [0.0])[0]
+        scale, flat = e.first(before, "sigma_w2"), e.first(name, "saturated")
+        if rms > BOLD and flat is not None and flat > FLAT and scale is not None and scale < USUAL and not e.is_low:
+            evidence = (
+                f"{e.span([before])} is fed data whose root mean square is {rms:.2g}, and sends {flat:.0%} of the "
+                f"outputs of {e.span([name])} to where it is flat, though its weights are small (fan-in times their "
+                f"variance is {scale:.2g})."
+            )
+            remedy = "standardise each feature: subtract its mean, divide by its standard deviation"
+            return Finding("data", "inputs not scaled", (before,), evidence, remedy, PAGE, number)
+    return None
+
+
+def joined_to_an_embedding(e: Evidence) -> Finding | None:
+    """Numbers that are joined to an embedding: the size of the first layer's input follows from that of its output."""
+    first = next((name for name in e.names if e.first(name, "sigma_w2")), None)
+    before = e.names[: e.names.index(first)] if first else []
+    if first is None or not before or any(e.latest[name]["kind"] != "Embedding" for name in before):
+        return None
+    signal, scale = e.first(first, "signal"), e.first(first, "sigma_w2")
+    rms = (signal or 0.0) / math.sqrt(scale or 1.0)
+    if rms <= LARGE or (e.first(before[0], "signal") or 0.0) > LARGE:
+        return None
+    evidence = (
+        f"{e.span([first])} answers the first batch with a root mean square of {signal:.2g}; as its weights are, it "
+        f"must be fed with about {rms:.2g}, and its embeddings give {e.first(before[0], 'signal') or 0:.2g}."
+    )
+    remedy = "standardise the numbers that are joined to the embeddings"
+    return Finding("data", "inputs not scaled", (first,), evidence, remedy, PAGE, e.numbers[0])
+
+
 def targets_not_scaled(e: Evidence) -> Finding | None:
     """A regression's targets that are far from what a network answers."""
     if e.graph is None:
@@ -88,12 +126,11 @@ def labels_do_not_depend(e: Evidence) -> Finding | None:
     last = e.loss_at_last
     if e.guess is None or last is None or len(e.losses) < LONG or not e.is_stuck:
         return None
-    ways = [sum(e.values(name, "update_ratio")) for name in e.trunk]
-    full = len(e.values(e.trunk[0], "update_ratio")) if e.trunk else 0
-    if not full or statistics.median(ways) * e.steps / full < TRAVELLED:
+    way = e.travelled
+    if way is None or way < TRAVELLED or last > NEAR * e.guess or e.falls_straight:
         return None
     evidence = (
-        f"after {e.steps} steps, in which the weights moved by {statistics.median(ways) * e.steps / full:.2g} times "
+        f"after {e.steps} steps, in which the weights moved by {way:.2g} times "
         f"their norm step by step, the loss is {last:.3g}; an answer that ignores the inputs gets {e.guess:.3g}. It "
         "looks as if the labels had nothing to do with the inputs. It can be a task that is only hard."
     )

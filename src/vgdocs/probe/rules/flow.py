@@ -15,6 +15,7 @@ from vgdocs.probe.record import EXPLODING, VANISHING
 from vgdocs.probe.rules.units import SATURATED, SMALLER
 
 MANY = 3  # layers with weights, the fewest that make a profile
+STEEP = 0.1  # share that a layer hands down: 0.4 at PyTorch's scale with ReLU, 0.24 of a sigmoid's at LeCun's
 TOLERANCE = 1.3  # factor on fan-in x variance that random matrices of a few units are off by
 
 # The largest fan-in x variance at which the gradient doesn't grow in a plain stack. For ReLU He et al. 2015, equation
@@ -31,18 +32,21 @@ def vanishing(e: Evidence) -> Finding | None:
     if len(e.trunk) < MANY:
         return None
 
+    # where nothing is learned, also what would have vanished in a network that is deep
+    limit = max(VANISHING, STEEP ** (len(e.trunk) - 1)) if e.is_stuck else VANISHING
+
     def vanishes(gradient: dict[str, float]) -> bool:
         first, last = _ends(e, gradient, kindest=max)
-        return first < VANISHING * last and any(0 < g < VANISHING * last for g in gradient.values())  # 0: cut off
+        return first < limit * last and any(0 < g < limit * last for g in gradient.values())  # 0: cut off
 
     since, gradient = e.when(vanishes)
     if gradient is None:
         return None
     _, last = _ends(e, gradient, kindest=max)
-    weak = [name for name in e.trunk if gradient[name] < VANISHING * last]
+    weak = [name for name in e.trunk if gradient[name] < limit * last]
     bottom, top = e.trunk[0], e.trunk[-1]
     evidence = (
-        f"{e.span(weak)} receive less than {VANISHING:.0e} of the gradient of {e.span([top])}; "
+        f"{e.span(weak)} receive less than {limit:.0e} of the gradient of {e.span([top])}; "
         f"{e.span([bottom])} gets {_share(gradient[bottom], gradient[top])} of it.{_per_layer(e, gradient)}"
     )
 

@@ -17,7 +17,7 @@ FELL = 20.0  # times its first size that a loss without a lower bound has fallen
 SLOWED = 0.5  # fall of the last third over that of the first: a critic whose weights are clipped comes to rest
 NLL = ("NllLoss", "NllLoss2D")
 BINARY = ("BinaryCrossEntropyWithLogits", "LogSigmoid", "Softplus")
-PAGE = "problem/not-this.md"
+PAGE = "diagnose/causes.md#loss"
 
 
 def _found(cause: str, evidence: str, remedy: str, page: str = PAGE, since: int = 0) -> Finding:
@@ -37,6 +37,13 @@ def softmax_over_one_unit(e: Evidence) -> Finding | None:
                 "regression neither"
             )
             return _found("softmax over one unit", evidence, remedy)
+    for i in e.graph.head if e.graph else ():
+        if (shared := e.graph.shared(i) if e.graph else None) and shared[1] == 1:
+            evidence = (
+                "before the loss each output is divided by the sum over a dimension of length 1, which is itself: it "
+                "is 1 whatever the network says, and its derivative is 0."
+            )
+            return _found("softmax over one unit", evidence, "one unit with a binary loss, or a unit for each class")
     return None
 
 
@@ -110,6 +117,26 @@ def misfit(e: Evidence) -> Finding | None:
                 f"below {floor:.2f}."
             )
             return _found(cause, evidence, "drop the sigmoid, or, if several classes can be true, use a binary loss")
+    for i in e.graph.named("Mul"):
+        wrong = e.statistic(i, "not shares")
+        if wrong and min(wrong) > OUTSIDE:
+            evidence = (
+                f"a cross-entropy over classes takes targets that sum to 1, and {wrong[0]:.0%} of the examples have "
+                f"several that don't; their mean sum is {e.statistic(i, 'total of targets')[0]:.2g}."
+            )
+            remedy = (
+                "if several classes can be true, a sigmoid for each (binary_cross_entropy_with_logits); of class "
+                "numbers, cross_entropy, or one_hot"
+            )
+            return _found(cause, evidence, remedy)
+    for i in e.graph.head:
+        shared = e.graph.shared(i)
+        if shared and e.operation(shared[0]).name in ("Sigmoid", "Hardsigmoid"):
+            evidence = (
+                "a cross-entropy over classes gets the outputs of a sigmoid for each class, divided by their sum: "
+                "a score can grow by getting all others down only, and not beyond 1."
+            )
+            return _found(cause, evidence, "raw scores into cross_entropy, or a binary loss if several can be true")
     for i in e.graph.named("BinaryCrossEntropyWithLogits"):
         below, j, scaled = e.graph.under(i)
         if below.name in ("Softmax", "LogSoftmax") and j in e.graph.head and not scaled:
@@ -161,6 +188,16 @@ def output_range(e: Evidence) -> Finding | None:
                 f"{floor:.2f}."
             )
             return _found("output range", evidence, "no activation between the last layer and cross_entropy")
+    for i in e.graph.head:
+        shared = e.graph.shared(i)
+        below = e.operation(shared[0]) if shared else e.graph.under(i)[0]
+        if below.name in ("Relu", "Tanh") and (shared or e.operation(i).name == "BinaryCrossEntropy"):
+            evidence = (
+                f"the loss takes probabilities, and the network ends with a {below.name}, whose outputs are not: what "
+                "lies outside 0 to 1 is cut, and gets no gradient."
+            )
+            remedy = "no activation at the end, and cross_entropy or binary_cross_entropy_with_logits"
+            return _found("output range", evidence, remedy, "solutions/relu.md")
     for i in e.graph.named(*RESIDUALS):
         outside = e.statistic(i, "outside")
         below, _, _ = e.graph.under(i)
@@ -226,10 +263,12 @@ def no_lower_bound(e: Evidence) -> Finding | None:
     third = len(e.losses) // 3
     first, last = max(abs(loss) for loss in e.losses[:3]), e.losses[-1]
     drops = e.losses[0] - e.losses[third], e.losses[-third] - last
-    if not (plain and last < -FELL * first and drops[1] > SLOWED * drops[0]):
+    slowed = SLOWED if plain else 1 / SLOWED  # of a loss that isn't plainly unbounded, only what falls ever faster
+    if not (last < -FELL * first and drops[1] > slowed * drops[0]):
         return None
+    shape = "linear in the outputs," if plain else "not bounded below, as it seems: it"
     evidence = (
-        f"the loss is linear in the outputs, has fallen from {e.losses[0]:.2g} to {last:.2g}, and falls on without "
+        f"the loss is {shape} has fallen from {e.losses[0]:.2g} to {last:.2g}, and falls on without "
         "slowing down: larger outputs always make it smaller."
     )
     remedy = (

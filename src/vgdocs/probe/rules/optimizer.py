@@ -19,7 +19,13 @@ SHRUNK = 0.5  # of a weight's norm
 DECAY = 0.5  # share of an update that is weight decay
 POST_NORMS = 6  # normalisations of a sum with its skip, from which on a Transformer needs warm-up
 RANDOM = 1.15  # largest singular value over that of a random matrix: 0.8 to 1.0 as drawn, from 1.5 on after 300 steps
-PAGE = "problem/not-this.md"
+SHORT_WAY = 0.1  # way of the weights over their norm, step by step: they are still what was drawn
+ON_ITS_WAY = 0.75  # a loss below this share of its first third is getting somewhere
+FAR = 10.0  # times what guessing gives: there is a long way to go, however much has been covered
+STILL_THERE = 0.9  # a loss above this share of its first third is where it was
+MANY_STEPS = 200  # from which on it isn't the number of steps that is looked at first
+SMALL_STEP = 1e-4  # a tenth of what is usual
+PAGE = "diagnose/causes.md#optimiser"
 
 
 def not_in_the_optimizer(e: Evidence) -> Finding | None:
@@ -190,6 +196,35 @@ def learning_rate_too_small(e: Evidence) -> Finding | None:
         else "multiply the learning rate by ten until the loss moves; a thousandth of the weights per step is usual"
     )
     return Finding("no update", "learning rate too small", (), evidence, remedy, PAGE, e.numbers[0])
+
+
+def slow(e: Evidence) -> Finding | None:
+    """A loss that is on its way, or weights that have hardly left where they began."""
+    if e.steps < FEW or not e.is_stuck or e.is_low or e.thirds is None or e.broken is not None:
+        return None
+    lr, (first, _, last, _), way = e.setting("lr"), e.thirds, e.travelled
+    if lr and (lr[-1] < 0.5 * max(lr) or lr[-1] > lr[0]):
+        return None  # a schedule is at work
+    if e.guess is None and e.steps < MANY_STEPS:
+        return None  # it isn't known what the loss should do
+    if e.falls_straight:
+        moves = last > ON_ITS_WAY * first or (e.guess is not None and last > FAR * e.guess)
+    else:
+        moves = way is not None and way < SHORT_WAY and last > STILL_THERE * first
+    if not moves:
+        return None
+    evidence = f"in {e.steps} steps the loss went from {first:.4g} (mean of the first third) to {last:.4g}"
+    evidence += ", as fast at the end as in the beginning" if e.falls_straight else ""
+    evidence += f"; the weights moved by {way:.1%} of their norm, step by step." if way is not None else "."
+    few = e.steps < MANY_STEPS and (not e.updates or statistics.median(e.updates) > SMALL_STEP)
+    cause, other = ("too few steps", "learning rate too small")[:: 1 if few else -1]
+    decide = (
+        "train as many steps again at ten times the learning rate: if the loss falls sooner and stays down it is the "
+        "rate, if it is thrown about it is the number of steps."
+    )
+    remedy = "more steps" if few else f"ten times the learning rate{f', which is {lr[0]:g}' if lr else ''}"
+    alternatives = (other,)
+    return Finding("not learning", cause, (), evidence, remedy, PAGE, e.numbers[0], (), alternatives, decide)
 
 
 def learning_rate_too_large(e: Evidence) -> Finding | None:

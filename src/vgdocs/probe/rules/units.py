@@ -48,7 +48,7 @@ def saturation(e: Evidence) -> Finding | None:
     end = e.number[e.trunk[-1]] if e.trunk else 0
     share = {name: e.last(name, "saturated") or 0 for name in e.names if e.number[name] < end}
     flat = [name for name in share if share[name] > SATURATED]
-    if not flat:
+    if not flat or e.is_low:
         return None
     evidence = (
         f"in {e.span(flat)} up to {max(share.values()):.0%} of the outputs are where the activation is flat: its "
@@ -62,7 +62,7 @@ def dead_units(e: Evidence) -> Finding | None:
     """ReLU modules most of whose units are 0 on the whole batch."""
     share = {name: e.last(name, "dead") or 0 for name in e.names if e.latest[name]["kind"] in ("ReLU", "ReLU6")}
     dead = [name for name in share if share[name] > DEAD]
-    if not dead:
+    if not dead or e.is_low:
         return None
     since = min(e.since(name, "dead", DEAD) for name in dead)
     evidence = f"in {e.span(dead)} up to {max(share.values()):.0%} of the units are 0 on every example of the batch"
@@ -124,7 +124,7 @@ def dropout(e: Evidence) -> Finding | None:
         return None
     evidence = f"a dropout sets {max(found):.1%} of what it is given to 0: the rest is scaled up, and is mostly noise."
     remedy = "0.1 to 0.5 (the argument is the share that is dropped, not the one that is kept)"
-    return Finding("not learning", "dropout", (), evidence, remedy, "problem/not-this.md")
+    return Finding("not learning", "dropout", (), evidence, remedy, "diagnose/causes.md#units")
 
 
 def batch_statistics(e: Evidence) -> Finding | None:
