@@ -3,9 +3,10 @@
     python benchmarks/unseen_faults.py [SEED ...]
 
 Their author had not read the rules, and whoever changes a rule should not read them; a case that was looked at belongs
-into tests/probe/test_faults.py, and another into its place. A sick one is named rightly if an accepted cause comes
-first or second, a healthy one if nothing is said. `CASES[name](cured=True)` is a sick one without its fault, though
-`causes` still names it. Everything is drawn from torch's global generator.
+into tests/probe/test_faults.py, and another into its place. Twelve of the fourteen were named rightly when they were
+first tried; the VAE and the customers were not, have since been looked at, and are unseen no more. A sick one is named
+rightly if an accepted cause comes first or second, a healthy one if nothing is said. `CASES[name](cured=True)` is a
+sick one without its fault, though `causes` still names it. Everything is drawn from torch's global generator.
 """
 
 from __future__ import annotations

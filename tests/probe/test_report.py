@@ -143,7 +143,7 @@ class TestPage:
         assert texts(soup, "h1") == ["Diagnosis of train.py"]
         assert verdict.findings
         for found, told in zip(verdict.findings, texts(soup, ".findings > li"), strict=True):
-            for part in (found.cause, found.evidence, found.remedy, found.page):
+            for part in (found.cause, found.evidence, found.remedy, found.page, *found.alternatives, found.decide):
                 assert part in told
         assert texts(soup, ".unknown li") == list(verdict.unknown)
 
@@ -189,21 +189,7 @@ class TestPage:
         assert f"Diagnosis of {evil}" in texts(soup, "h1, title")
         assert {name for tag in soup.find_all(True) for name in tag.attrs} <= {
             *("lang", "charset", "name", "content", "class", "viewbox", "preserveaspectratio", "role", "aria-label"),
-            *(
-                "d",
-                "x",
-                "y",
-                "cx",
-                "cy",
-                "r",
-                "text-anchor",
-                "transform",
-                "style",
-                "title",
-                "scope",
-                "tabindex",
-                "href",
-            ),
+            *("d", "x", "y", "cx", "cy", "r", "text-anchor", "transform", "style", "title", "scope", "tabindex", "href"),
         }
 
     def test_nothing_is_loaded(self, tmp_path):

@@ -127,7 +127,7 @@ def labels_do_not_depend(e: Evidence) -> Finding | None:
     if e.guess is None or last is None or len(e.losses) < LONG or not e.is_stuck:
         return None
     way = e.travelled
-    if way is None or way < TRAVELLED or last > NEAR * e.guess or e.falls_straight:
+    if way is None or way < TRAVELLED or last > NEAR * e.guess:
         return None
     evidence = (
         f"after {e.steps} steps, in which the weights moved by {way:.2g} times "

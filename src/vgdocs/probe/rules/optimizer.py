@@ -22,6 +22,7 @@ RANDOM = 1.15  # largest singular value over that of a random matrix: 0.8 to 1.0
 SHORT_WAY = 0.1  # way of the weights over their norm, step by step: they are still what was drawn
 ON_ITS_WAY = 0.75  # a loss below this share of its first third is getting somewhere
 FAR = 10.0  # times what guessing gives: there is a long way to go, however much has been covered
+HALF_WAY = 0.5  # way from which on a fall that is slow has to do with more than the length of the steps
 STILL_THERE = 0.9  # a loss above this share of its first third is where it was
 MANY_STEPS = 200  # from which on it isn't the number of steps that is looked at first
 SMALL_STEP = 1e-4  # a tenth of what is usual
@@ -208,7 +209,8 @@ def slow(e: Evidence) -> Finding | None:
     if e.guess is None and e.steps < MANY_STEPS:
         return None  # it isn't known what the loss should do
     if e.falls_straight:
-        moves = last > ON_ITS_WAY * first or (e.guess is not None and last > FAR * e.guess)
+        far = e.guess is not None and last > FAR * e.guess
+        moves = far or (last > ON_ITS_WAY * first and (way is None or way < HALF_WAY))
     else:
         moves = way is not None and way < SHORT_WAY and last > STILL_THERE * first
     if not moves:
