@@ -37,7 +37,10 @@ def measure(seed: int = SEED) -> dict:
     told = ("post", "faults", "seen", "data", "network", "verdict", "after")
     table = [
         {name: row.get(name, "no patch") for name in told}
-        | {version: ", ".join(row.get(version, ["no patch"])) or "nothing" for version in ("sick", "mended")}
+        | {
+            version: ", ".join(dict.fromkeys(row.get(version, ["no patch"]))) or "nothing"
+            for version in ("sick", "mended")
+        }
         for row in rows
     ]
     return benchmark["totals"](rows) | {"programs": table}

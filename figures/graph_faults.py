@@ -70,7 +70,7 @@ def draw(m: dict) -> go.Figure:
         shown = [(cause, band) for cause, band in zip(m["causes"], m[arm], strict=True) if band]
         causes, bands = zip(*shown, strict=True)
         fig.add_scatter(y=causes, **bars(bands, axis="x"), name=name, mode="markers", meta=role)
-    fig.update_xaxes(title="share of examples answered rightly, or of variance explained", range=[-0.02, 1.02])
+    fig.update_xaxes(title="accuracy, or R²", range=[-0.02, 1.02])
     fig.update_yaxes(autorange="reversed", title=None)
     return fig.update_layout(height=HEIGHT)
 
