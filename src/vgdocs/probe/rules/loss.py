@@ -32,10 +32,7 @@ def softmax_over_one_unit(e: Evidence) -> Finding | None:
                 "the softmax before the loss runs over a dimension of length 1: it is 1 whatever the network says, "
                 "and its derivative is 0."
             )
-            remedy = (
-                "one unit with a sigmoid (binary_cross_entropy_with_logits), or a unit for each class; in a "
-                "regression neither"
-            )
+            remedy = "one unit with a sigmoid (nn.BCEWithLogitsLoss), or a unit for each class; in a regression neither"
             return _found("softmax over one unit", evidence, remedy)
     for i in e.graph.head if e.graph else ():
         if (shared := e.graph.shared(i) if e.graph else None) and shared[1] == 1:
@@ -125,7 +122,7 @@ def misfit(e: Evidence) -> Finding | None:
                 f"several that don't; their mean sum is {e.statistic(i, 'total of targets')[0]:.2g}."
             )
             remedy = (
-                "if several classes can be true, a sigmoid for each (binary_cross_entropy_with_logits); of class "
+                "if several classes can be true, a sigmoid for each (nn.BCEWithLogitsLoss); of class "
                 "numbers, cross_entropy, or one_hot"
             )
             return _found(cause, evidence, remedy)
@@ -159,10 +156,10 @@ def misfit(e: Evidence) -> Finding | None:
                 f"the outputs of a softmax sum to 1, and the targets to {share[0] * below.size:.2g}: several are "
                 "true, or none."
             )
-            return _found(cause, evidence, "a sigmoid for each unit (binary_cross_entropy_with_logits)")
+            return _found(cause, evidence, "a sigmoid for each unit (nn.BCEWithLogitsLoss)")
         if e.operation(i).name == "BinaryCrossEntropy" and (below.owns or below.name == "Addmm"):
             evidence = "binary_cross_entropy expects probabilities and gets the raw outputs of a layer, cut at 0 and 1."
-            return _found(cause, evidence, "binary_cross_entropy_with_logits")
+            return _found(cause, evidence, "nn.BCEWithLogitsLoss")
     return None
 
 
@@ -196,7 +193,7 @@ def output_range(e: Evidence) -> Finding | None:
                 f"the loss takes probabilities, and the network ends with a {below.name}, whose outputs are not: what "
                 "lies outside 0 to 1 is cut, and gets no gradient."
             )
-            remedy = "no activation at the end, and cross_entropy or binary_cross_entropy_with_logits"
+            remedy = "no activation at the end, and cross_entropy or nn.BCEWithLogitsLoss"
             return _found("output range", evidence, remedy, "solutions/relu.md")
     for i in e.graph.named(*RESIDUALS):
         outside = e.statistic(i, "outside")
