@@ -286,9 +286,12 @@
       line("theory", places(then), 1.25, GHOST);
       line("ink", places(more), 1.5);
       line("ink-3", places(now));
+      let free = Infinity; // what stands for no number is written where it doesn't cover the one below
       now.forEach((v, i) => {
-        if (Number.isFinite(v)) dot(x(v), y(i), radius, colour(i));
-        else if (v < 0) write("0", LEFT + 2, y(i), "left", "ink");
+        if (Number.isFinite(v)) return dot(x(v), y(i), radius, colour(i));
+        if (y(i) > free) return;
+        free = y(i) - 12;
+        if (v < 0) write("0", LEFT + 2, y(i), "left", "ink");
         else write(v > 0 ? "∞" : "NaN", LEFT + across, y(i), "right", "ink");
       });
 
