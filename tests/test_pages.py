@@ -12,6 +12,7 @@ from mkdocs.utils.meta import get_data
 
 from vgdocs.engine.figure import find
 from vgdocs.engine.library import CitationError, Library
+from vgdocs.explorer import train
 from vgdocs.pages.citations import Scanner, pages
 from vgdocs.pages.markdown import Context
 
@@ -91,3 +92,25 @@ def test_the_navigation_lists_every_page_once_and_no_other(config):
 
 def test_the_pages_folder_is_the_one_that_is_scanned(config):
     assert os.path.samefile(config.docs_dir, DOCS)
+
+
+TRAINED = [
+    (page, link)
+    for page in PAGES
+    for link in re.findall(r"train\.md\?([^)\s]+)\)", (DOCS / page).read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("page", "link"), TRAINED)
+def test_what_a_page_lets_train_is_a_setting_and_its_contrast_is_another(page, link):
+    one, _, contrast = link.partition("&vs=")
+    setting = train.parse(one)
+    assert one in (train.query(setting), "net=mlp"), "not written as the page writes it"
+    if contrast:
+        differs = dict(pair.split(":") for pair in contrast.split(","))
+        other = train.parse("&".join(f"{key}={value}" for key, value in {**pairs(one), **differs}.items()))
+        assert {key for key in other if other[key] != setting.get(key)} >= set(differs)
+
+
+def pairs(query):
+    return dict(pair.split("=") for pair in query.split("&"))

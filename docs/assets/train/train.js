@@ -11,6 +11,7 @@
   const SHARED = ["data", "batch", "seed", "length"]; // or two networks would not see the same batches
   const COLUMNS = 240; // of the strip: when they are full, two become one, so that it always begins at step 0
   const SLICE = 12; // ms of training that are asked for at once
+  const PATIENCE = 300; // ms without a frame after which nothing more is asked for
   const SPOKEN = 6000; // ms between two summaries in words
   const CALM = 500; // ms between two frames for who asked for less motion
 
@@ -285,9 +286,12 @@
       line("theory", places(then), 1.25, GHOST);
       line("ink", places(more), 1.5);
       line("ink-3", places(now));
+      let free = Infinity; // what stands for no number is written where it doesn't cover the one below
       now.forEach((v, i) => {
-        if (Number.isFinite(v)) dot(x(v), y(i), radius, colour(i));
-        else if (v < 0) write("0", LEFT + 2, y(i), "left", "ink");
+        if (Number.isFinite(v)) return dot(x(v), y(i), radius, colour(i));
+        if (y(i) > free) return;
+        free = y(i) - 12;
+        if (v < 0) write("0", LEFT + 2, y(i), "left", "ink");
         else write(v > 0 ? "∞" : "NaN", LEFT + across, y(i), "right", "ink");
       });
 
@@ -433,6 +437,7 @@
     turn = 0; // how many times networks were made
     owed = 0; // steps
     counted = 0; // when that was
+    framed = 0; // when there last was a frame
     drawn = 0; // when it was last drawn, and spoken of, and the plane computed
     spoken = 0;
     pictured = 0;
@@ -545,6 +550,7 @@
       classes?.forEach((shares, i) => (nets[i].classes = shares));
       if (nets.every(({ state }) => Number.isNaN(real(state.loss)))) this.play(false); // nothing else can come
       this.repaint();
+      this.train(); // a frame may be long in coming: what trains needn't wait for it
     }
 
     /** Lays a grid over the points, for the network to say what it makes of the plane.
@@ -592,22 +598,27 @@
       this.frame();
     }
 
-    /** Draws, and asks for steps, as long as there is need: a tab in the background gets no frames, and rests. */
+    /** Draws, and trains, as long as there is need: a tab in the background gets no frames, and rests. */
     frame() {
       this.waiting ||= requestAnimationFrame(now => {
         this.waiting = 0;
+        this.framed = now;
         const calm = this.playing && matchMedia("(prefers-reduced-motion: reduce)").matches ? CALM : 0;
         if (this.fresh && now - this.drawn >= calm) this.paint(now);
-        if (!this.playing || document.hidden || !this.root.isConnected) return;
-        const rate = Number(this.find("speed").value) / 1000;
-        this.owed = Math.min(this.owed + rate * (now - this.counted), 1 + 100 * rate); // the rest is let go
-        this.counted = now;
-        if (this.owed >= 1 && !this.asked) {
-          this.ask(Math.floor(this.owed), SLICE);
-          this.owed %= 1;
-        }
-        this.frame();
+        this.train();
+        if (this.playing && !document.hidden && this.root.isConnected) this.frame();
       });
+    }
+
+    /** Asks for the steps that are due by now. */
+    train() {
+      const now = performance.now(), rate = Number(this.find("speed").value) / 1000;
+      if (!this.playing || this.asked || document.hidden || now - this.framed > PATIENCE) return;
+      this.owed = Math.min(this.owed + rate * (now - this.counted), 1 + 100 * rate); // the rest is let go
+      this.counted = now;
+      if (this.owed < 1) return;
+      this.ask(Math.floor(this.owed), SLICE);
+      this.owed %= 1;
     }
 
     /** @param {number} now */

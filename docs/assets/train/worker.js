@@ -1,6 +1,6 @@
 // @ts-check
-/* Trains the networks that the page shows, beside it, so that the page never waits for them. It answers questions and
- * has no clock of its own: the page asks once a frame, which a tab in the background doesn't get, and rests there.
+/* Trains the networks that the page shows, beside it, so that the page never waits for them. It answers questions and has
+ * no clock of its own: the page asks as long as it gets frames, which a tab in the background doesn't, and rests there.
  * Opened from the file system, where browsers start no workers, the page runs this same file itself.
  *
  * {make, settings}: new networks, one or two; {make, steps, ms, points}: so many steps of each, in lockstep, or fewer
