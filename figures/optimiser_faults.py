@@ -75,7 +75,7 @@ def post_norm(cured: bool) -> Trial:
 
 
 def too_few_steps(cured: bool) -> Trial:
-    return Trial(mlp(64, 64, 10), optimiser="sgd", rate=0.003, times=20 if cured else 1, swept=False)
+    return Trial(mlp(64, 64, 10), optimiser="sgd", rate=0.001, times=60 if cured else 1, swept=False)
 
 
 def too_large(cured: bool) -> Trial:

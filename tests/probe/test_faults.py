@@ -276,11 +276,26 @@ def a_line_at_a_thousandth(probe):
 
 
 @fault("too few steps")
-def two_epochs_of_a_small_table(probe):
+def five_epochs_of_a_small_table(probe):
     model = nn.Sequential(nn.Linear(2, 2), nn.Sigmoid(), nn.Linear(2, 2))
     y = torch.arange(200) % 2
     x = 0.2 * torch.rand(200, 2) + 0.3 * y[:, None]
-    fit(probe, model, adam(model, 1e-3), F.cross_entropy, x, y, steps=14, batch=32)
+    fit(probe, model, adam(model, 1e-3), F.cross_entropy, x, y, steps=35, batch=32)
+
+
+@fault("learning rate too small")
+def halved_at_each_batch(probe):
+    """Small steps for the larger part of the run, of whose first steps more are looked at."""
+    model = mlp(20, 32, 4)
+    optimizer = adam(model)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.7)
+    fit(probe, model, optimizer, F.cross_entropy, *blobs(), steps=80, between=scheduler.step)
+
+
+@fault("labels do not depend on the inputs")
+def labels_drawn_by_lot_and_bold_first_steps(probe):
+    model = mlp(64, 64, 10)
+    fit(probe, model, adam(model, 1e-2), F.cross_entropy, torch.randn(6000, 64), torch.randint(10, (6000,)), steps=120)
 
 
 @fault("learning rate too large")
@@ -753,13 +768,23 @@ def a_policy_gradient(probe):
     fit(probe, model, adam(model, 1e-2), loss, x, y)
 
 
-def examine(make: Callable, seed: int) -> Verdict:
-    """The verdict on a program, whose loop is run under a probe that looks at each third step."""
+@healthy
+def thrown_off_by_the_first_steps(probe):
+    """RMSprop's first steps are ten times the later ones, and the loss is back below its start long before the end."""
+    model = mlp(20, 128, 128, 1)
+    nn.init.constant_(model[-1].bias, 1.0)
+    x = torch.randn(256, 20)
+    y = x[:, :1].tanh() + 1.0
+    fit(probe, model, torch.optim.RMSprop(model.parameters(), 3e-3), F.l1_loss, x, y, steps=150)
+
+
+def examine(make: Callable, seed: int, every: int | None = 3) -> Verdict:
+    """The verdict on a program, whose loop is run under a probe."""
     torch.manual_seed(seed)
     probes: list[Probe] = []
 
     def probe(model, optimizer, scaler=None):
-        probes.append(Probe(model, optimizer, scaler, every=3))
+        probes.append(Probe(model, optimizer, scaler, every=every))
         return probes[-1]
 
     make(probe)
@@ -778,6 +803,31 @@ def test_a_fault_is_named_first_or_second(name, seed):
 @pytest.mark.parametrize("name", HEALTHY)
 def test_nothing_is_said_of_a_healthy_one(name, seed):
     verdict = examine(HEALTHY[name], seed)
+    assert verdict.findings == (), str(verdict)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rate_that_decays_is_seen_by_the_looks_that_are_usual(seed):
+    (finding,) = examine(halved_at_each_batch, seed, every=None).findings
+    assert finding.cause == "learning rate too small"
+
+
+def six_layers(probe, steps):
+    model = mlp(20, 128, 128, 128, 128, 128, 4)
+    fit(probe, model, adam(model, 3e-4), F.cross_entropy, *blobs(), steps=steps)
+
+
+def words(probe, steps):
+    model = nn.Sequential(nn.Embedding(200, 32), nn.Linear(32, 200))
+    x = torch.randint(200, (1024,))
+    fit(probe, model, adam(model, 1e-3), F.cross_entropy, x, torch.randperm(200)[x], steps=steps)
+
+
+@pytest.mark.parametrize("steps", [10, 20, 30, 50])
+@pytest.mark.parametrize("training", [six_layers, words])
+def test_a_healthy_training_that_was_stopped_early_is_not_accused(training, steps):
+    """What is only beginning to fall can't be told from what falls too slowly."""
+    verdict = examine(lambda probe: training(probe, steps), 0, every=None)
     assert verdict.findings == (), str(verdict)
 
 

@@ -296,12 +296,17 @@ class Evidence:
         return first, second, last, max(statistics.stdev(part) for part in parts) / math.sqrt(n)
 
     @property
+    def falls(self) -> bool:
+        """Whether the loss falls by more than its noise."""
+        return self.thirds is not None and self.thirds[0] - self.thirds[2] > CLEARLY * self.thirds[3]
+
+    @property
     def falls_straight(self) -> bool:
-        """Whether the loss falls, by more than its noise, and about as fast at the end as in the beginning."""
+        """Whether the loss falls, and about as fast at the end as in the beginning."""
         if self.thirds is None:
             return False
-        first, second, last, error = self.thirds
-        return first - last > CLEARLY * error and second - last > STEADY * (first - second) > 0
+        first, second, last, _ = self.thirds
+        return self.falls and second - last > STEADY * (first - second) > 0
 
     @property
     def travelled(self) -> float | None:
@@ -314,16 +319,26 @@ class Evidence:
         last = self.loss_at_last
         return last is not None and self.guess is not None and last < 0.5 * self.guess
 
-    @cached_property
+    @property
     def updates(self) -> list[float]:
         """By full step, the median over the layers that are trained of an update over its weights."""
+        return list(self._updates.values())
+
+    @property
+    def late_updates(self) -> list[float]:
+        """Those of the second half of the steps, unless none of them was looked at in full."""
+        half = self.numbers[len(self.numbers) // 2]
+        return [update for step, update in self._updates.items() if step >= half] or self.updates
+
+    @cached_property
+    def _updates(self) -> dict[int, float]:
         by_step: dict[int, list[float]] = {}
         for name in self.family("weights", "recurrent"):
             if name in self.trained and self.record.held.get(name, 1) > 0 and not self.is_from_zero(name):
                 for row in self._of[name]:
                     if row["update_ratio"] is not None and row["weight_gradient"]:
                         by_step.setdefault(row["step"], []).append(row["update_ratio"])
-        return [statistics.median(ratios) for ratios in by_step.values()]
+        return {step: statistics.median(by_step[step]) for step in sorted(by_step)}
 
     def setting(self, name: str) -> list[float]:
         """The optimizer's, by step."""

@@ -86,7 +86,7 @@ FOLLOWS: dict[str, set[str]] = {  # what each cause accounts for, if it was ther
     "infinite slope": {"overflow"},
     "division by zero": {"overflow"},
     "underflow": _STILL | _FLOW,
-    "attention logits": {"learning rate too large"},
+    "attention logits": {"learning rate too large", *_SLOW},
     "saturating GAN loss": {"saturation", *_STILL},
     "saturation": {"activation", "initialisation", "saturation", "unknown", *_STILL, *_LATER},
     "dead ReLUs": {"exactly zero", *_SLOW, *_LATER},

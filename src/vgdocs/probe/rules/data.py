@@ -19,6 +19,7 @@ UNEVEN = 1e3  # root mean square of the largest feature over the median one
 LARGE_TARGETS, SMALL_TARGETS = 100.0, 1e-3
 LONG = 100  # steps from which on a loss that doesn't fall says something
 TRAVELLED = 0.5  # way of the weights over their norm, from which on they had a chance
+BOLD_START = 0.1  # share of the weights that one of the first steps changed
 NEAR = 1.1  # times what guessing gives: a loss that is still above hasn't got as far as to ignore the inputs
 PAGE = "diagnose/causes.md#data"
 
@@ -138,4 +139,17 @@ def labels_do_not_depend(e: Evidence) -> Finding | None:
         "look at ten examples with their labels as the network gets them; fit ten by heart: if that works and "
         "validation doesn't, it is the labels"
     )
-    return Finding("not learning", "labels do not depend on the inputs", (), evidence, remedy, PAGE, e.numbers[-1])
+    bold = max(e.updates[:3]) > BOLD_START
+    decide = "train anew at a tenth of the learning rate: if the loss then falls it is the rate." if bold else ""
+    return Finding(
+        "not learning",
+        "labels do not depend on the inputs",
+        (),
+        evidence,
+        remedy,
+        PAGE,
+        e.numbers[-1],
+        (),
+        ("learning rate too large",) if bold else (),
+        decide,
+    )

@@ -12,6 +12,7 @@ from vgdocs.probe.finding import Finding
 LARGE_UPDATE = 0.5
 SMALL_UPDATE = 1e-6  # after a thousand steps a thousandth of the weights at most would have changed
 BOLD_UPDATE = 0.1  # a tenth in one step: too much only where nothing is learned
+STAYS_BOLD = 0.03  # median step; that of Adam at 0.01 begins at 0.14 and is 0.02 where the labels are drawn by lot
 ROSE = 3.0  # a loss above as many times its first value has been thrown off
 LEFT = 0.5  # norm of gradients that weren't cleared over those of the step
 CLIPPED = 1e-3  # norm that is left of a gradient
@@ -25,6 +26,7 @@ FAR = 10.0  # times what guessing gives: there is a long way to go, however much
 HALF_WAY = 0.5  # way from which on a fall that is slow has to do with more than the length of the steps
 STILL_THERE = 0.9  # a loss above this share of its first third is where it was
 MANY_STEPS = 200  # from which on it isn't the number of steps that is looked at first
+FEWEST_STEPS = 30  # after twenty the loss of a healthy network of six layers is within its noise of where it began
 SMALL_STEP = 1e-4  # a tenth of what is usual
 PAGE = "diagnose/causes.md#optimiser"
 
@@ -172,17 +174,18 @@ def learning_rate_too_small(e: Evidence) -> Finding | None:
     lr = e.setting("lr")
     if e.steps < FEW or not e.updates or e.is_low:
         return None
-    small = [u for u in e.updates if u < SMALL_UPDATE]
+    late = e.late_updates  # the first steps are looked at more closely, and say nothing of a rate that decays
+    small = [u for u in late if u < SMALL_UPDATE]
     decayed = bool(lr) and lr[-1] < 1e-3 * max(lr)
     rising = bool(lr) and lr[-1] > lr[0]
     last = e.loss_at_last
     settled = last is not None and e.loss_at_first is not None and e.guess is None and last < 0.5 * e.loss_at_first
     falls = e.is_stuck is False and not decayed
-    if rising or settled or falls or 2 * len(small) < len(e.updates):
+    if rising or settled or falls or 2 * len(small) < len(late):
         return None
     evidence = (
         f"a step changes the weights by {statistics.median(small):.0e} of their norm, at {len(small)} of "
-        f"{len(e.updates)} steps looked at"
+        f"{len(late)} steps looked at in the second half"
     )
     evidence += (
         f"; the learning rate went from {lr[0]:.0e} to {lr[-1]:.0e}."
@@ -200,8 +203,11 @@ def learning_rate_too_small(e: Evidence) -> Finding | None:
 
 
 def slow(e: Evidence) -> Finding | None:
-    """A loss that is on its way, or weights that have hardly left where they began."""
-    if e.steps < FEW or not e.is_stuck or e.is_low or e.thirds is None or e.broken is not None:
+    """A loss that is on its way, or weights that have hardly left where they began.
+
+    A short run whose loss falls is a healthy one that was stopped, unless it has a very long way to go.
+    """
+    if e.steps < FEWEST_STEPS or not e.is_stuck or e.is_low or e.thirds is None or e.broken is not None:
         return None
     lr, (first, _, last, _), way = e.setting("lr"), e.thirds, e.travelled
     if lr and (lr[-1] < 0.5 * max(lr) or lr[-1] > lr[0]):
@@ -210,7 +216,10 @@ def slow(e: Evidence) -> Finding | None:
         return None  # it isn't known what the loss should do
     if e.falls_straight:
         far = e.guess is not None and last > FAR * e.guess
-        moves = far or (last > ON_ITS_WAY * first and (way is None or way < HALF_WAY))
+        crawls = e.steps >= MANY_STEPS and last > ON_ITS_WAY * first and (way is None or way < HALF_WAY)
+        moves = far or crawls
+    elif e.falls and e.steps < MANY_STEPS:
+        moves = False
     else:
         moves = way is not None and way < SHORT_WAY and last > STILL_THERE * first
     if not moves:
@@ -239,7 +248,10 @@ def learning_rate_too_large(e: Evidence) -> Finding | None:
         if ratio > LARGE_UPDATE:
             large[name] = ratio
     thrown = next((row["step"] for row in e.step_rows if _is_thrown_off(e, row["loss"])), None)
-    bold = e.updates and max(e.updates[:3]) > BOLD_UPDATE and e.is_stuck
+    if thrown is not None and e.is_stuck is False and e.broken is None:  # a start that is recovered from is none
+        late = [row["loss"] for row in e.step_rows[e.steps // 2 :]]
+        thrown = thrown if any(_is_thrown_off(e, loss) for loss in late) else None
+    bold = e.updates and max(e.updates[:3]) > BOLD_UPDATE and statistics.median(e.updates) > STAYS_BOLD and e.is_stuck
     if large and e.steps >= FEW and e.is_stuck is False and thrown is None and e.broken is None:
         large = {}  # it learns all the same
     if not (large or thrown is not None or bold):
