@@ -234,4 +234,4 @@ def claim_the_larger_the_step_the_sooner(m):
     for at_rates in m["training"].values():
         left = [at["median"][-1] for at in at_rates]
         assert all(faster < 1.5 * slower for slower, faster in pairwise(left))
-        assert left[-1] < left[0] / 10
+        assert left[-1] < left[0] / 5
