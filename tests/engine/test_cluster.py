@@ -33,7 +33,7 @@ def measuring(body: str) -> dict[str, str]:
     return {"measure": f"def measure(seed: int = SEED) -> dict:\n    {body}\n"}
 
 
-def until(true, seconds: float = 60):
+def until(true, seconds: float = 300):
     """Wait for something to come true."""
     end = time.monotonic() + seconds
     while not (found := true()):
@@ -179,7 +179,7 @@ class TestCluster:
             first = int(until(lambda: log.exists() and log.read_text()))
             (worker,) = (address for address, keys in client.processing().items() if keys)
             os.kill(client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
-            running.join(60)
+            running.join(300)
         assert [outcome.numbers["last"] for outcome in made] == [0.5**10]
         assert len(log.read_text().split()) == 2
         until(lambda: not psutil.pid_exists(first))
@@ -295,7 +295,7 @@ class TestRefused:
             joined(empty.scheduler_address, other_plotly)
             until(lambda: len(told) == 2)
             joined(empty.scheduler_address, tmp_path)
-            running.join(60)
+            running.join(300)
         assert told[0] == "no worker yet"
         assert " is refused: plotly is 5.0" in told[1]
         assert isinstance(made[0], Record)
