@@ -11,15 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vgdocs.experiments import bars, derive_seeds
-from vgdocs.probe.trial import Trial, before_and_after, explained, mlp
+from vgdocs.experiments import derive_seeds
+from vgdocs.probe.trial import Trial, before_and_after, draw_scores, explained, mlp
 
 SEED = 0
 REPLICAS = 3  # networks of each kind
 SWEEP = {"reason": "what is nan remains nan at any rate, and the claims compare nothing else"}
 STEPS = 60
-ARMS = [("sick", "with the fault", "vanishing"), ("cured", "cured", "healthy")]
-HEIGHT = 410  # px, a line for each fault
 
 
 def logarithm_of_zero(cured: bool) -> Trial:
@@ -97,14 +95,7 @@ def measure(seed: int = SEED) -> dict:
 
 
 def draw(m: dict) -> go.Figure:
-    fig = go.Figure()
-    for arm, name, role in ARMS:
-        shown = [(cause, band) for cause, band in zip(m["causes"], m[arm], strict=True) if band]
-        causes, bands = zip(*shown, strict=True)
-        fig.add_scatter(y=causes, **bars(bands, axis="x"), name=name, mode="markers", meta=role)
-    fig.update_xaxes(title="accuracy, or R²", range=[-0.02, 1.02])
-    fig.update_yaxes(autorange="reversed", title=None)
-    return fig.update_layout(height=HEIGHT)
+    return draw_scores(m)
 
 
 def claim_the_cause_is_named_first(m):

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from vgdocs.experiments import bars, derive_seeds
-from vgdocs.probe.trial import Trial, before_and_after, mlp
+from vgdocs.experiments import derive_seeds
+from vgdocs.probe.trial import Trial, before_and_after, draw_scores, mlp
 
 SEED = 0
 REPLICAS = 3  # networks of each kind
@@ -18,12 +18,6 @@ SWEEP = {
     "rates": {"adam": [3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "sgd": [0.01, 0.03, 0.1, 0.3, 1.0]},
     "steps": 60,
 }
-ARMS = [
-    ("sick", "with the fault", "vanishing"),
-    ("best", "with it, at the best of ten rates", "reference"),
-    ("cured", "cured", "healthy"),
-]
-HEIGHT = 470  # px, a line for each fault
 WIDTH = 128  # of attention
 
 
@@ -96,14 +90,7 @@ def measure(seed: int = SEED) -> dict:
 
 
 def draw(m: dict) -> go.Figure:
-    fig = go.Figure()
-    for arm, name, role in ARMS:
-        shown = [(cause, band) for cause, band in zip(m["causes"], m[arm], strict=True) if band]
-        causes, bands = zip(*shown, strict=True)
-        fig.add_scatter(y=causes, **bars(bands, axis="x"), name=name, mode="markers", meta=role)
-    fig.update_xaxes(title="accuracy, or R²", range=[-0.02, 1.02])
-    fig.update_yaxes(autorange="reversed", title=None)
-    return fig.update_layout(height=HEIGHT)
+    return draw_scores(m)
 
 
 def claim_the_cause_is_named_first(m):

@@ -50,7 +50,7 @@ AT_THE_TOP = {
 IN_A_FUNCTION = {
     "torch": {"engine.worker"},
     "numpy": {"engine.worker"},
-    "plotly": {"pages.notebook", "cli", "probe.record"},
+    "plotly": {"pages.notebook", "cli", "probe.record", "probe.trial"},
     "sklearn": {"experiments"},
     "pytorch_lightning": {"probe.lightning"},
     "lightning": {"probe.lightning"},

@@ -16,19 +16,27 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vgdocs import experiments
-from vgdocs.experiments import OPTIMISERS, accuracy, band
+from vgdocs.experiments import OPTIMISERS, accuracy, band, bars
 from vgdocs.probe.diagnosis import diagnose
 from vgdocs.probe.finding import Finding
 from vgdocs.probe.watch import Probe
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 EVERY = 4
+ARMS = (  # name among what was found, name in a legend, role
+    ("sick", "with the fault", "vanishing"),
+    ("best", "with it, at the best of its rates", "reference"),
+    ("cured", "cured", "healthy"),
+)
 
 
 @cache
@@ -155,3 +163,18 @@ def _row(cause: str, findings: Sequence[Finding], before: float, after: float) -
         stem = told.page.partition(".")[0].rpartition("/")[2].replace("-", " ")
         row |= {"evidence": told.evidence, "remedy": told.remedy, "page": {"text": stem, "page": told.page}}
     return row
+
+
+def draw_scores(found: Mapping[str, Any]) -> go.Figure:
+    """What `before_and_after` found, a line for each fault: medians of the scores, and ranges over the seeds."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for arm, name, role in ARMS:
+        shown = [(cause, scores) for cause, scores in zip(found["causes"], found[arm], strict=True) if scores]
+        if shown:
+            causes, scores = zip(*shown, strict=True)
+            figure.add_scatter(y=causes, **bars(scores, axis="x"), name=name, mode="markers", meta=role)
+    figure.update_xaxes(title="accuracy, or R²", range=[-0.02, 1.02])
+    figure.update_yaxes(autorange="reversed", title=None)
+    return figure.update_layout(height=110 + 60 * len(found["causes"]))
