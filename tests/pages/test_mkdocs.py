@@ -112,7 +112,8 @@ def test_all_that_is_wrong_is_told_in_one_summary(project):
         "figures/dies.py: died without a word: exit code 3",
         "figures/empty.py: two scripts are named empty: again/empty.py and empty.py; pages find them by name",
         "figures/failing.py:23: claim_it_grows fails on this measurement",
-        "docs/blocks.md:3: this is no block: a figure takes a name, the options code and notes, and a closing ///",
+        "docs/blocks.md:3: this is no block: a figure takes a name and the options code and notes, a table names of "
+        "rows and the options columns, format and root, and both a closing ///",
         "docs/open.md:3: the block of the figure failing isn't closed by ///",
         "docs/part/other.md:5: halving measures no number 'lst'; did you mean last or first?",
         "docs/part/other.md:6: there is no figure 'havling'; did you mean halving or failing?",

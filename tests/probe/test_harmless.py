@@ -5,6 +5,7 @@ import gc
 import io
 import math
 import pickle
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -381,11 +382,13 @@ class TestStepsBetween:
 
 @contextmanager
 def one_process(path) -> Iterator[None]:
+    told = sys.excepthook  # a process group puts its own there, and leaves it
     torch.distributed.init_process_group("gloo", init_method=(path / "store").as_uri(), rank=0, world_size=1)
     try:
         yield
     finally:
         torch.distributed.destroy_process_group()
+        sys.excepthook = told
 
 
 def train_some(model, optimizer, probe, backward=Tensor.backward, steps=6):

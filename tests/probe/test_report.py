@@ -9,7 +9,6 @@ import torch
 from bs4 import BeautifulSoup
 from torch import nn
 
-from vgdocs.pages import posters
 from vgdocs.probe import Probe, diagnose, finding, report
 from vgdocs.probe.charts import HEIGHT, WIDTH, Line, Scale, chart, strip
 
@@ -250,38 +249,3 @@ class TestPage:
         for name in used - {"--vg-serif", "--vg-sans", "--vg-mono"}:
             assert f"{name}: #" in light, name
             assert f"{name}: #" in dark, name
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    program = posters.executable()
-    if not program:
-        pytest.skip("no Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(posters.FLAGS))
-        yield browser
-        browser.close()
-
-
-@pytest.mark.browser
-class TestInABrowser:
-    @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-    def test_it_opens_from_disk_fits_and_can_be_read(self, chromium, tmp_path, scheme, width):
-        train(network(depth=12)).report(tmp_path / "report.html", title="train.py")
-        axe = (Path(__file__).parents[1] / "browser/vendor/axe.min.js").read_text("utf-8")
-        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
-        shown, asked, told = context.new_page(), [], []
-        shown.on("request", lambda request: asked.append(request.url))
-        shown.on("console", lambda message: told.append(message.text))
-        shown.goto((tmp_path / "report.html").as_uri())
-        assert len(asked) == 1
-        assert shown.evaluate("document.documentElement.scrollWidth") <= width
-        dark = shown.evaluate("getComputedStyle(document.documentElement).backgroundColor") != "rgb(253, 252, 249)"
-        assert dark == (scheme == "dark")
-        shown.evaluate(axe)
-        found = shown.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-        assert [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]] == []
-        assert told == []
-        context.close()

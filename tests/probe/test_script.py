@@ -480,7 +480,7 @@ class TestExit:
         process = command(endless, start=subprocess.Popen)
         process.stdout.readline()  # of the first epoch
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=300)
         assert process.returncode == 130
         assert errors.endswith("KeyboardInterrupt\n")
         assert "steps of SGD" in output

@@ -37,7 +37,10 @@ INSTALLED = tuple(
     }
 )
 SYSTEM = ("/dev/", "/proc/", "/sys/")
-IMPORTS = ("<frozen importlib", os.path.dirname(importlib.util.__file__))  # whose code it is, as code names its file
+IMPORTS = (  # whose code it is, as code names its file
+    *("<frozen importlib", os.path.dirname(importlib.util.__file__)),
+    os.path.join(sysconfig.get_path("purelib"), "importlib_metadata"),  # takes its place, where a library brings it
+)
 
 
 def hold(inputs: Mapping[str, str], root: Path) -> bool:

@@ -173,13 +173,11 @@ def numbers_table(entry: Entry) -> str:
             by = "<br>".join(escape(c.name.removeprefix("claim_").replace("_", " ")) for c in bounds.get(name, []))
             yield [f"<code>{escape(name)}</code>", shown, by]
 
-    # in plain text: their numbers stand in the table
-    told = [fill(_inline_code(c.sentence), entry.numbers, lambda _, n: n.html) for c in entry.figure.claims]
-    claims = "".join(f"<li>{text}</li>" for text in told)
     table = _table(["Number", "Measured", "Bounded by the claim"], rows())
     finding = f'<p class="vg-finding">{sentence(entry.figure.title, entry)}</p>'
-    html = f'{finding}{table}<ul class="vg-claim-list">{claims}</ul>'
-    return re.sub(r'(<data [^>]*) title="[^"]*"', r"\1", html)  # the rows name them, and there are a thousand
+    return re.sub(
+        r'(<data [^>]*) title="[^"]*"', r"\1", f"{finding}{table}"
+    )  # the rows name them, and there are a thousand
 
 
 def fill_table(
