@@ -157,7 +157,7 @@ class Visitor:
                     width: box?.width ?? 0,
                     height: box?.height ?? 0,
                     room: [plot.clientWidth, plot.clientHeight],
-                    share: plot.clientWidth / plot.closest("figure").parentElement.clientWidth,
+                    share: plot.clientWidth / (plot.closest("figure") ?? plot).parentElement.clientWidth,
                     layered: svg ? getComputedStyle(svg).position : "",
                 };
             });
