@@ -232,6 +232,7 @@ def test_nan_is_shown_as_such_and_told_in_words(page, visit):
         assert "NaN" in visitor.page.get_attribute(".vg-train-rows", "aria-label")
         visitor.page.click(".vg-train-numbers summary")
         assert "NaN" in visitor.page.inner_text(".vg-train-table")
+        assert "NaN" in visitor.page.inner_text(".vg-train-key")
 
 
 @pytest.mark.parametrize(
