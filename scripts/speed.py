@@ -30,7 +30,7 @@ from bs4 import BeautifulSoup, Tag
 from nbformat import v4
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from vgdocs.pages.posters import FLAGS, executable
+from vgdocs.pages.browser import FLAGS, executable
 from web import serve
 
 ROOT = Path(__file__).parent.parent

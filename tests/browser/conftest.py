@@ -24,7 +24,7 @@ import pytest
 from bs4 import BeautifulSoup
 from filelock import FileLock
 
-from vgdocs.pages import posters
+from vgdocs.pages.browser import BROWSERS, FLAGS, executable
 from web import serve
 
 if TYPE_CHECKING:
@@ -180,18 +180,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
 @pytest.fixture(scope="session")
 def browser(served: tuple[Path, str]) -> Iterator[Browser]:
     """One headless Chromium, which reaches nothing but our own servers, whatever the machine's network."""
-    program = posters.executable()
+    program = executable()
     if not program:
-        _cannot(f"no Chromium: none of {', '.join(posters.BROWSERS)} is on the path")
+        _cannot(f"no Chromium: none of {', '.join(BROWSERS)} is on the path")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         _cannot("Playwright is not installed: pip install -e '.[test]'")
     rules = f"MAP {HOST}:80 {served[1]}, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=[*posters.FLAGS, f"--host-resolver-rules={rules}"]
-        )
+        browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS, f"--host-resolver-rules={rules}"])
         yield browser
         browser.close()
 

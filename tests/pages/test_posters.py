@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,14 +19,15 @@ import pytest
 from bs4 import BeautifulSoup
 
 from vgdocs.engine.store import Store
-from vgdocs.pages import posters
-from vgdocs.pages.posters import PosterError, Posters
+from vgdocs.pages import browser, posters
+from vgdocs.pages.browser import Browser, BrowserError
+from vgdocs.pages.posters import Posters
 from vgdocs.pages.site_assets import FOLDER as ASSETS
 
 SIMPLE = {"data": [{"y": [1, 2], "mode": "lines", "meta": "healthy"}], "layout": {}}
 COLOURS = {(1, 7, 254): "ink-2", (2, 0, 254): "scale", (2, 85, 254): "scale-2", (2, 170, 254): "scale-3"}
 
-needs_browser = pytest.mark.skipif(posters.executable() is None, reason="no browser")
+needs_browser = pytest.mark.skipif(browser.executable() is None, reason="no browser")
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +44,7 @@ def illustrated(project):
 
 @pytest.fixture
 def no_browser(monkeypatch):
-    monkeypatch.setattr(posters, "executable", lambda: None)
+    monkeypatch.setattr(browser, "executable", lambda: None)
 
 
 def drawn(folder: Path, plot: dict = SIMPLE) -> str:
@@ -86,8 +88,7 @@ class TestDrawn:
 
     def test_one_browser_draws_all_and_none_is_started_for_what_is_there(self, tmp_path, monkeypatch):
         started = []
-        browse = posters._browse
-        monkeypatch.setattr(posters, "_browse", lambda *a: started.append(a) or browse(*a))
+        monkeypatch.setattr(posters, "Browser", lambda *a: started.append(a) or Browser(*a))
         made = Posters(Store(tmp_path), ASSETS)
         plots = {"simple": SIMPLE, "other": {"data": [{"y": [3, 1]}], "layout": {}}}
         made.draw(plots)
@@ -111,7 +112,7 @@ class TestDrawn:
         assert Posters(Store(tmp_path / "store"), copy).missing([SIMPLE]) == [SIMPLE]
 
     def test_what_cannot_be_drawn_is_told(self, tmp_path):
-        with pytest.raises(PosterError, match="could not draw"):
+        with pytest.raises(BrowserError, match="could not draw"):
             drawn(tmp_path, {"data": [{"y": [1]}], "layout": {"shapes": 3}})
 
     def test_what_is_never_drawn_is_given_up_and_its_browser_with_it(self, tmp_path, monkeypatch):
@@ -126,7 +127,7 @@ class TestDrawn:
 
         in_time = posters._in_time
         monkeypatch.setattr(posters, "_in_time", noting)
-        with pytest.raises(PosterError, match="endless: a browser has not drawn it after 3 s"):
+        with pytest.raises(BrowserError, match="endless: a browser has not drawn it after 3 s"):
             Posters(Store(tmp_path), ASSETS).draw({"endless": endless})
         assert len(started) > 1
         assert psutil.wait_procs(started, timeout=60)[1] == []
@@ -139,6 +140,40 @@ class TestDrawn:
         monkeypatch.setattr(posters, "TIME_LIMIT", 0.0)
         code, output = illustrated.mkdocs("build")
         assert (code, "halving: a browser has not drawn it after 0 s" in output) == (1, True), output
+
+    def test_one_browser_draws_a_build_s_pictures_while_it_measures(self, illustrated, monkeypatch):
+        illustrated.script("other")
+        started, drawn_by = [], []
+        monkeypatch.setattr(posters, "Browser", lambda *a: started.append(a) or Browser(*a))
+        begin = Posters.begin
+
+        def drawn_before_the_next_is_told(self, plots: dict) -> None:
+            begin(self, plots)
+            end = time.monotonic() + 60
+            while self.missing(plots.values()) and time.monotonic() < end:
+                time.sleep(0.05)
+            drawn_by.extend(plots)
+
+        monkeypatch.setattr(Posters, "begin", drawn_before_the_next_is_told)
+        code, output = illustrated.mkdocs("build", "--strict")
+        assert code == 0, output
+        assert sorted(drawn_by) == ["halving", "other"]
+        assert (illustrated.site / "assets/cards/halving.png").is_file()
+        assert len(started) == 1
+
+    def test_a_build_that_fails_ends_its_browser(self, illustrated, monkeypatch):
+        monkeypatch.setenv("VGDOCS_TEST", str(illustrated.root))
+        seen = []
+
+        def fail(*_: object) -> None:
+            seen.extend(marked(illustrated.root))
+            raise BrowserError("the browser is gone")
+
+        monkeypatch.setenv("VGDOCS_POSTERS", "require")
+        monkeypatch.setattr(Posters, "cards", fail)
+        assert illustrated.mkdocs("build")[0] == 1
+        assert seen
+        assert psutil.wait_procs(seen, timeout=60)[1] == []
 
     def test_one_is_drawn_where_a_loop_of_events_runs(self, tmp_path):
         async def draw() -> str:
@@ -184,7 +219,7 @@ class TestMissed:
     @needs_browser
     def test_a_card_that_cannot_be_drawn(self, illustrated, monkeypatch):
         def fail(*_: object) -> None:
-            raise PosterError("the browser is gone")
+            raise BrowserError("the browser is gone")
 
         assert illustrated.mkdocs("build")[0] == 0
         monkeypatch.setattr(Posters, "cards", fail)
@@ -196,7 +231,7 @@ class TestMissed:
 
     def test_where_they_are_unwanted_nobody_looks_for_a_browser(self, illustrated, monkeypatch):
         monkeypatch.setenv("VGDOCS_POSTERS", "never")
-        monkeypatch.setattr(posters, "_browse", lambda *_: pytest.fail("a browser was started"))
+        monkeypatch.setattr(posters, "Browser", lambda *_: pytest.fail("a browser was started"))
         code, output = illustrated.mkdocs("build", "--strict")
         assert (code, "without posters" in output) == (0, False)
 
@@ -204,7 +239,7 @@ class TestMissed:
     @needs_browser
     def test_where_nothing_can_be_kept(self, tmp_path):
         (tmp_path / "posters").write_text("a file where the folder should be")
-        with pytest.raises(PosterError, match="a poster can't be kept in"):
+        with pytest.raises(BrowserError, match="a poster can't be kept in"):
             Posters(Store(tmp_path), ASSETS).draw({"simple": SIMPLE})
 
 

@@ -10,7 +10,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 from vgdocs.engine.store import Store
-from vgdocs.pages import posters
+from vgdocs.pages import browser
 from vgdocs.pages.posters import Posters
 from vgdocs.pages.site_assets import FOLDER as ASSETS
 
@@ -35,7 +35,7 @@ HOSTILE = [
 LINKS = {"href", "src", "xlink:href", "action", "formaction", "data", "poster"}
 FOREIGN = "script, iframe, object, embed, img, image, foreignObject, form, base, link, meta, style, animate, set"
 
-needs_browser = pytest.mark.skipif(posters.executable() is None, reason="no browser")
+needs_browser = pytest.mark.skipif(browser.executable() is None, reason="no browser")
 
 
 def plot() -> dict:
@@ -160,7 +160,8 @@ def test_a_browser_that_is_shown_all_of_it_runs_nothing(page, drawn):
         await tab.wait_for_timeout(200)
         pwned.append(await tab.evaluate("window.pwned"))
 
-    posters._browse(ASSETS, {}, show)
+    with browser.Browser(ASSETS) as started:
+        started.ask({}, show).result()
     assert pwned == [None]
 
 

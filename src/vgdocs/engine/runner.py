@@ -111,14 +111,15 @@ def run(
     executor: Executor | None = None,
     time_limit: float | None = None,
     seconds: Mapping[str, float] | None = None,
+    started: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Outcome]:
     """Bring the record of each task up to date; every one is tried, whatever happens to the others.
 
     Without an `executor` they run on this machine, `jobs` at a time, and no two builds measure the same; an executor
-    is given all at once. Those of which `seconds` says that they take longest begin. `progress(name, outcome, done,
-    total)` is called as each stale one finishes. A claim that fails is no error here: it stands in the record's
-    verdicts. Raises SettingError if VGDOCS_JOBS, VGDOCS_TIME_LIMIT or VGDOCS_START is none.
+    is given all at once. Those of which `seconds` says that they take longest begin. `started()` is called if one is
+    stale, and `progress(name, outcome, done, total)` as each of those finishes. A claim that fails is no error here: it
+    stands in the record's verdicts. Raises SettingError if VGDOCS_JOBS, VGDOCS_TIME_LIMIT or VGDOCS_START is none.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = _positive("VGDOCS_TIME_LIMIT", time_limit or TIME_LIMIT, float, "seconds")
@@ -134,6 +135,8 @@ def run(
             outcomes[index] = known
         else:
             stale.setdefault(task.figure.name, []).append(_Stale(index, task, keys))
+    if stale and started:
+        started()
     waiting = deque(one for _, name in longest_first(stale, seconds or {}) for one in stale[name])
     preloaded = preload(one.task.figure.text for one in waiting)
     fresh, total = len(outcomes), len(waiting)

@@ -44,8 +44,9 @@ from vgdocs.engine import seeds as certainty
 from vgdocs.engine.library import CitationError, Entry, Library
 from vgdocs.engine.numbers import fill
 from vgdocs.pages import fragments, math, settings
+from vgdocs.pages.browser import REM, BrowserError
 from vgdocs.pages.citations import FIGURE_OPTIONS, NUMBER, TABLE_OPTIONS, Problem
-from vgdocs.pages.posters import REM, EndlessError, PosterError, Posters, height
+from vgdocs.pages.posters import EndlessError, Posters, height
 from vgdocs.pages.site_assets import UNDRAWN
 
 log = logging.getLogger("mkdocs.plugins.vgdocs")  # MkDocs shows what is told under its own name
@@ -91,12 +92,12 @@ class Context:
     def _drawn(self, draw: Callable[[], T]) -> T | None:
         """The pictures that a browser draws; where there is no browser, that is told once.
 
-        Raises PosterError where posters are required, and for a plot that is never done: a reader's browser would
+        Raises BrowserError where posters are required, and for a plot that is never done: a reader's browser would
         hang on it too.
         """
         try:
             return None if self.without_posters else draw()
-        except PosterError as error:
+        except BrowserError as error:
             if self.posters.mode == "require" or isinstance(error, EndlessError):
                 raise
             self.without_posters = str(error)
@@ -167,7 +168,7 @@ class _Refresh(Preprocessor):
                 self.context.seen = _state(self.context.library) | state
                 try:
                     self.context.draw_posters(self.context.library.plots)
-                except PosterError as error:
+                except BrowserError as error:
                     self.context.report(f"the figures have no posters: {error}")
         return lines
 

@@ -41,8 +41,9 @@ from vgdocs.engine.progress import bar
 from vgdocs.engine.record import Record
 from vgdocs.engine.store import StoreError
 from vgdocs.pages import notebook, search, site_assets, stylesheet, weight
+from vgdocs.pages.browser import BrowserError
 from vgdocs.pages.markdown import Context
-from vgdocs.pages.posters import EndlessError, PosterError
+from vgdocs.pages.posters import EndlessError
 from vgdocs.pages.report import report
 from vgdocs.pages.settings import Settings
 
@@ -153,9 +154,17 @@ class VgdocsPlugin(BasePlugin[Options]):
         self._cards.clear()
         library = self.context.library
         if not self.serving:
+            posters = self.context.posters
+            posters.keep()
             try:
-                with bar() as progress:
-                    library.refresh(progress=progress)
+                with bar() as tell:
+
+                    def progress(name: str, outcome: Record | FigureError, done: int, total: int) -> None:
+                        tell(name, outcome, done, total)
+                        if isinstance(outcome, Record):
+                            posters.begin({name: outcome.plot})
+
+                    library.refresh(progress=progress, started=posters.expect)
             except SettingError as error:
                 raise PluginError(str(error)) from None
             with _told():
@@ -173,6 +182,10 @@ class VgdocsPlugin(BasePlugin[Options]):
                 self._taken.set()
                 library.refresh(run=False)
                 self._follow(library.inputs())
+
+    def on_build_error(self, *, error: Exception) -> None:
+        if hasattr(self, "context"):
+            self.context.posters.close()
 
     def on_shutdown(self) -> None:
         self._news.clear()
@@ -243,6 +256,7 @@ class VgdocsPlugin(BasePlugin[Options]):
         entry = self.context.library.entries.get(names[0]) if names and not self.serving else None
         if entry and entry.record and self.context.posters.get(entry.record.plot):
             self._cards.append((page, entry))
+            self.context.posters.begin_card(entry.name, (entry.title, entry.record.plot), self._name)
 
     @event_priority(100)  # before what rewrites the whole page: for minify our marks are comments, to be removed
     def on_post_page(self, output: str, /, *, page: Page, config: MkDocsConfig) -> str:
@@ -266,6 +280,7 @@ class VgdocsPlugin(BasePlugin[Options]):
     @event_priority(-50)  # after search has written its index, before offline makes a script of it
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         self._ended = time.monotonic()
+        self.context.posters.close()
         target = Path(config.site_dir) / "numbers.json"
         summary = self.context.library.summary()
         target.write_text(json.dumps(summary, indent=1, ensure_ascii=False), "utf-8")
@@ -353,7 +368,7 @@ class VgdocsPlugin(BasePlugin[Options]):
             self._measured.set()
             undrawn = self._undrawn(library)
             self.context.draw_posters(library.plots)
-        except PosterError as error:
+        except BrowserError as error:
             self.context.without_posters = str(error)  # else the next build would try again, and so on
             _complain(str(error))
         finally:
@@ -423,7 +438,7 @@ def _told() -> Iterator[None]:
         yield
     except EndlessError as error:
         raise PluginError(str(error)) from None
-    except PosterError as error:
+    except BrowserError as error:
         raise PluginError(f"posters are required: {error}") from None
 
 

@@ -2,7 +2,8 @@
 
 One headless browser draws them all, with the site's own loader (vg.js) and the site's own bundle, in a theme in which
 every token has a colour of its own. In the SVG those colours become the tokens again: a poster follows the palette
-toggle and prints in ink on paper. Posters are kept in the store under a hash of all that they depend on.
+toggle and prints in ink on paper. Posters are kept in the store under a hash of all that they depend on. A build draws
+them while it measures other figures, and the cards while it makes other pages.
 
 With `posters: require`, in mkdocs.yml or as VGDOCS_POSTERS, it is an error that they can't be drawn, and `never` leaves
 them out; else figures without a poster are drawn by the reader's browser when they come near.
@@ -11,42 +12,29 @@ them out; else figures without a poster are drawn by the reader's browser when t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import re
-import shutil
-import threading
 import xml.etree.ElementTree as etree
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vgdocs.engine.store import Store, StoreError
-from vgdocs.pages import site_assets
+from vgdocs.pages import browser, site_assets
+from vgdocs.pages.browser import SCRIPTS, Browser, BrowserError
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page, Route
+    from playwright.async_api import Page
 
-REM = 20  # px; Material's at usual widths
 VARIANTS = {"wide": (648, 420), "narrow": (358, 380)}  # px: a figure's column on a desk and on a phone
 PANEL = 280  # px; the height of each panel where several stand above one another
 CARD = (1200, 630)  # px; what a shared link shows
 TIME_LIMIT = 30.0  # seconds that a browser may take for one picture; usual ones take a tenth of one
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = (
-    "--no-sandbox",  # a container's root has no other way, and only our own figures are drawn
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-SCRIPTS = ("vendor/plotly-basic.min.js", "vg.js")
-ORIGIN = "http://posters.invalid/"  # never asked: each request is answered from the site's assets
 
 T = TypeVar("T")
 
@@ -96,11 +84,7 @@ DRAW_CARD = """async ([site, title, plot]) => {
 }"""
 
 
-class PosterError(Exception):
-    """There is no browser to draw with, or nothing to draw by."""
-
-
-class EndlessError(PosterError):
+class EndlessError(BrowserError):
     """A plot that no browser is done with, wherever it is drawn."""
 
 
@@ -113,6 +97,8 @@ class Posters:
     def __init__(self, store: Store, assets: Path = site_assets.FOLDER, mode: str = "auto") -> None:
         self.store, self.assets = store, assets
         self.mode = os.environ.get("VGDOCS_POSTERS") or mode
+        self._keeps = False
+        self._kept: Browser | None = None
 
     def get(self, plot: dict[str, Any]) -> str:
         """The poster of a plot as HTML, in both widths; empty if it has none (yet)."""
@@ -122,33 +108,85 @@ class Posters:
         """Those of the plots that should have a poster and don't."""
         return [] if self.mode == "never" else [plot for plot in plots if not self.get(plot)]
 
+    def keep(self) -> None:
+        """One browser, once it is needed, draws all that there is to draw until `close`."""
+        self._keeps = True
+
+    def expect(self) -> None:
+        """There will be something to draw: if a browser is to be kept, have it started meanwhile."""
+        if self._keeps and self.mode != "never":
+            with contextlib.suppress(BrowserError), self._browser() as browser:  # a failure is told by who draws
+                browser.ask(self._sentinels, _nothing)
+
+    def close(self) -> None:
+        """End the browser that was kept."""
+        if self._kept:
+            self._kept.close()
+        self._keeps, self._kept = False, None
+
+    def begin(self, plots: Mapping[str, dict[str, Any]]) -> None:
+        """Have the browser that is kept, if one is, draw the posters that are missing while their caller goes on."""
+        if self._kept:
+            self._ask_posters(self._kept, plots)
+
     def draw(self, plots: Mapping[str, dict[str, Any]]) -> None:
-        """Draw what has no poster yet of the plots, by figure. Raises PosterError if that can't be done."""
-        missing = {self._path(plot): (name, plot) for name, plot in plots.items() if self.missing([plot])}
-        if not missing:
-            return
+        """Draw what has no poster yet of the plots, by figure. Raises BrowserError if that can't be done."""
+        if self.missing(plots.values()):
+            with self._browser() as browser:
+                for drawing in self._ask_posters(browser, plots):
+                    drawing.result()
 
-        async def draw(page: Page) -> None:
-            for path, (name, plot) in missing.items():
-                svgs = [await _in_time(name, self._svg(page, path.stem[:8], plot, v)) for v in VARIANTS]
-                self.store.write_text(path, "".join(svgs), "a poster")
-
-        _browse(self.assets, self._sentinels, draw)
+    def begin_card(self, name: str, finding: tuple[str, dict[str, Any]], site: str) -> None:
+        """As `begin`, one of `cards`."""
+        title, plot = finding
+        if self._kept and not self._read(self._path(plot, title, site)):
+            self._ask_card(self._kept, name, finding, site)
 
     def cards(self, findings: Mapping[str, tuple[str, dict[str, Any]]], site: str) -> dict[str, bytes]:
-        """A picture (PNG) of each (finding, plot), as it is shown where a link is shared. Raises PosterError."""
+        """A picture (PNG) of each (finding, plot), as it is shown where a link is shared. Raises BrowserError."""
         paths = {name: self._path(plot, title, site) for name, (title, plot) in findings.items()}
         missing = [name for name, path in paths.items() if not self._read(path)]
         if missing:
-
-            async def draw(page: Page) -> None:
-                await page.set_viewport_size({"width": CARD[0], "height": CARD[1]})
-                for name in missing:
-                    await _in_time(name, page.evaluate(DRAW_CARD, [site, *findings[name]]))
-                    self.store.write(paths[name], await _in_time(name, page.screenshot()), "a card")
-
-            _browse(self.assets, {}, draw)
+            with self._browser() as browser:
+                for drawing in [self._ask_card(browser, name, findings[name], site) for name in missing]:
+                    drawing.result()
         return {name: self._read(path) for name, path in paths.items()}
+
+    @contextlib.contextmanager
+    def _browser(self) -> Iterator[Browser]:
+        """The browser that is kept, or one for this once."""
+        with contextlib.ExitStack() as stack:
+            browser = self._kept or Browser(self.assets)
+            if self._keeps:
+                self._kept = browser
+            else:
+                stack.callback(browser.close)
+            try:
+                yield browser
+            except StoreError as error:
+                raise BrowserError(str(error)) from None
+
+    def _ask_posters(self, browser: Browser, plots: Mapping[str, dict[str, Any]]) -> list[Future[None]]:
+        async def draw(page: Page, name: str, plot: dict[str, Any]) -> None:
+            if self.missing([plot]):  # else it was drawn meanwhile
+                path = self._path(plot)
+                svgs = [await _in_time(name, self._svg(page, path.stem[:8], plot, variant)) for variant in VARIANTS]
+                self.store.write_text(path, "".join(svgs), "a poster")
+
+        missing = [(name, plot) for name, plot in plots.items() if self.missing([plot])]
+        return [browser.ask(self._sentinels, partial(draw, name=name, plot=plot)) for name, plot in missing]
+
+    def _ask_card(self, browser: Browser, name: str, finding: tuple[str, dict[str, Any]], site: str) -> Future[None]:
+        title, plot = finding
+        path = self._path(plot, title, site)
+
+        async def draw(page: Page) -> None:
+            if not self._read(path):
+                await page.set_viewport_size({"width": CARD[0], "height": CARD[1]})
+                await _in_time(name, page.evaluate(DRAW_CARD, [site, title, plot]))
+                self.store.write(path, await _in_time(name, page.screenshot()), "a card")
+
+        return browser.ask({}, draw)
 
     @cached_property
     def _sentinels(self) -> dict[str, str]:
@@ -176,8 +214,9 @@ class Posters:
 
     @cached_property
     def _drawing(self) -> str:
-        """Digests of the loader, its style, the bundle and this module, on which all posters depend."""
-        paths = [*(self.assets / name for name in (*SCRIPTS, "vg.css")), Path(__file__)]
+        """Digests of the loader, its style, the bundle and the modules that draw, on which all posters depend."""
+        drawn_by = [self.assets / name for name in (*SCRIPTS, "vg.css")]
+        paths = [*drawn_by, Path(browser.__file__), Path(__file__)]
         return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file())
 
     def _read(self, path: Path) -> bytes:
@@ -195,66 +234,8 @@ def height(plot: dict[str, Any]) -> int | None:
     return layout.get("height") or (PANEL * len(rows) if len(rows) > 1 else None)
 
 
-def executable() -> str | None:
-    """The browser to draw with: the one named by VGDOCS_BROWSER, or a usual one that is installed."""
-    names = [os.environ.get("VGDOCS_BROWSER", ""), *BROWSERS]
-    return next(filter(None, (shutil.which(name) for name in names if name)), None)
-
-
-def _browse(assets: Path, sentinels: dict[str, str], act: Callable[[Page], Awaitable[None]]) -> None:
-    """Act in a headless browser's page in which the site's style, loader and bundle are there, and nothing else.
-
-    It is driven from a thread of its own: the caller's may run a loop of events, in which no other can be started.
-    """
-    try:
-        from playwright.async_api import Error, async_playwright
-    except ImportError:
-        raise PosterError("playwright isn't installed") from None
-    path = executable()
-    if path is None:
-        raise PosterError("no browser was found; install Chromium (apt install chromium) or name one in VGDOCS_BROWSER")
-
-    tokens = "".join(f"--vg-{name}: {colour};" for name, colour in sentinels.items())
-    scripts = "".join(f'<script src="{name}"></script>' for name in SCRIPTS)
-    style = f"html {{ font-size: {REM}px }} [data-md-color-scheme] {{ {tokens} }}"
-    body = f'<body data-md-color-scheme="default" class="vg-posters">{scripts}</body>'
-    html = f'<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="vg.css"><style>{style}</style>{body}'
-
-    async def answer(route: Route) -> None:
-        name = route.request.url.removeprefix(ORIGIN)
-        if not name:
-            await route.fulfill(body=html, content_type="text/html")
-        elif (assets / name).is_file():
-            await route.fulfill(path=assets / name)
-        else:
-            await route.abort()
-
-    async def browse() -> None:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-            try:
-                page = await browser.new_page()
-                await page.route("**/*", answer)
-                await page.goto(ORIGIN)
-                await act(page)
-            finally:
-                await browser.close()
-
-    ended: Future[None] = Future()
-
-    def drive() -> None:
-        try:
-            ended.set_result(asyncio.run(browse()))
-        except BaseException as error:
-            ended.set_exception(error)
-
-    threading.Thread(target=drive, daemon=True).start()  # a daemon: Ctrl-C need not wait for it
-    try:
-        ended.result()
-    except StoreError as error:
-        raise PosterError(str(error)) from None
-    except Error as error:
-        raise PosterError(f"{path} could not draw them: {str(error).strip().splitlines()[0]}") from None
+async def _nothing(page: Page) -> None:
+    """Only have it opened."""
 
 
 async def _in_time(name: str, drawing: Awaitable[T]) -> T:
