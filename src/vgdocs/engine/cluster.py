@@ -7,7 +7,6 @@ libraries that the scripts import. What else a measurement turns out to rest on 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import multiprocessing
 import pickle
@@ -48,7 +47,7 @@ def surroundings(folder: Path, libraries: Iterable[str]) -> Surroundings:
         for path in sorted(base.rglob("*")):
             if path.is_file() and path.suffix != ".pyc" and (base == folder or path.suffix == ".py"):
                 name = f"{base.name}/{path.relative_to(base).as_posix()}"
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+                found[name] = observe.digest(path.read_bytes())[:12]
     return found
 
 
