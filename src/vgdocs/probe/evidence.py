@@ -14,8 +14,7 @@ MOSTLY = 0.5  # share of the steps that a scaler may skip
 FEW = 8  # steps, the fewest from which something is said of what the loss does
 LATEST = 3  # full steps whose median is how things stand at the end
 # A loss that is above this share of where it began, or of what guessing would give, has not been learned from. The
-# healthy
-# networks of the tests are below 0.9 after sixty steps, those of shuffled labels at 0.97 after 150.
+# healthy networks of the tests are below 0.9 after sixty steps, those of shuffled labels at 0.97 after 150.
 STUCK = 0.93
 CLEARLY = 4.0  # standard errors that a fall of the loss has to exceed
 STEADY = 0.5  # fall of the last third over that of the first, below which the loss is coming to rest
@@ -23,19 +22,9 @@ FROM_ZERO = 0.01  # fan-in x variance of weights that were started at 0; PyTorch
 SAME = 1e-12  # relative change of a norm in float64 below which a parameter hasn't moved
 
 NAMES = {  # activations as modules and as autograd's operations
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "ReLU": "relu",
-    "Relu": "relu",
-    "LeakyReLU": "leaky_relu",
-    "LeakyRelu": "leaky_relu",
-    "ELU": "elu",
-    "Elu": "elu",
-    "SELU": "selu",
-    "GELU": "gelu",
-    "Gelu": "gelu",
-    "SiLU": "silu",
-    "Silu": "silu",
+    **{name: name.lower() for name in ("Sigmoid", "Tanh", "ReLU", "Relu", "ELU", "Elu", "SELU", "GELU", "Gelu")},
+    **dict.fromkeys(("SiLU", "Silu"), "silu"),
+    **dict.fromkeys(("LeakyReLU", "LeakyRelu"), "leaky_relu"),
 }
 
 
@@ -191,20 +180,18 @@ class Evidence:
         several = f"{len(names)} of layers" if set(between) - set(names) else "layers"
         return f'{several} {numbers[0]}-{numbers[-1]} ("{names[0]}" to "{names[-1]}")'
 
-    # --- the graph of the loss
-    # -----------------------------------------------------------------------------------------
+    # --- the graph of the loss -----------------------------------------------------------------------------------
 
     @cached_property
-    def graph(self) -> Graph | None:
+    def graph(self) -> Graph:
         """That of the first full step."""
-        return next((g for number, g in self.record.graphs.items() if number in self.kept), None)
+        return next((g for number, g in self.record.graphs.items() if number in self.kept), Graph(()))
 
     @cached_property
     def kept(self) -> set[int]:
         return {row["step"] for row in self.all_steps}
 
     def operation(self, i: int) -> Operation:
-        assert self.graph is not None
         return self.graph.operations[i]
 
     def statistic(self, i: int, what: str) -> list[float]:
@@ -216,8 +203,7 @@ class Evidence:
         ]
         return [numbers[0] for numbers in found if numbers]
 
-    # --- the loss
-    # ------------------------------------------------------------------------------------------------------
+    # --- the loss ------------------------------------------------------------------------------------------------
 
     @cached_property
     def losses(self) -> list[float]:
@@ -238,33 +224,28 @@ class Evidence:
         """What the loss would be of an answer that doesn't depend on the inputs; None where that isn't known."""
         if (written := self._written_cross_entropy) is not None:
             return self._entropy_of_classes(written)
-        if self.graph is None or len(self.graph.named("NllLoss", "NllLoss2D", *SQUARES, *BINARY)) != 1:
+        if self.graph.named("NllLoss", "NllLoss2D", "MseLoss", *BINARY) != [0] or not self.operation(0).mean:
             return None
-        (i,) = self.graph.named("NllLoss", "NllLoss2D", *SQUARES, *BINARY)
-        if not self.operation(i).mean or i != 0:
-            return None
-        if self.operation(i).name in SQUARES:
-            averages, variances = self.statistic(i, "average"), self.statistic(i, "variance")
+        if self.operation(0).name == "MseLoss":
+            averages, variances = self.statistic(0, "average"), self.statistic(0, "variance")
             between = statistics.pvariance(averages) if len(averages) > 1 else 0.0
             return statistics.fmean(variances) + between if variances else None
-        if self.operation(i).name in BINARY:
-            shares = self.statistic(i, "target")
+        if self.operation(0).name in BINARY:
+            shares = self.statistic(0, "target")
             share = statistics.fmean(shares) if shares else 0.0
             return _entropy([share, 1 - share]) if 0 < share < 1 else None
-        return self._entropy_of_classes(i)
+        return self._entropy_of_classes(0)
 
     @property
     def _written_cross_entropy(self) -> int | None:
         """The product of targets and logarithms that is all of the loss but for its mean over the examples."""
-        i, seen = 0, {"Sum": 0, "Mean": 0}
-        while self.graph is not None and self.operation(i).name in ("Neg", "Sum", "Mean"):
+        i, passed = 0, set[str]()
+        while self.graph.operations and self.operation(i).name in ("Neg", "Sum", "Mean"):
             if len(self.operation(i).below) != 1:
                 return None
-            seen[self.operation(i).name] = 1
+            passed.add(self.operation(i).name)
             i = self.operation(i).below[0]
-        return (
-            i if self.graph is not None and self.statistic(i, "not shares") and seen["Sum"] and seen["Mean"] else None
-        )
+        return i if self.statistic(i, "not shares") and passed >= {"Sum", "Mean"} else None
 
     def _entropy_of_classes(self, i: int) -> float | None:
         counts = [
@@ -363,7 +344,6 @@ LINEAR = {
     *("CudnnBatchNorm", "NativeDropout", "Cat", "ReshapeAlias", "MkldnnConvolution", "AsStrided", "Alias", "Index"),
     *("AvgPool3D", "UnsafeSplit", "Split"),
 }
-SQUARES = ("MseLoss",)
 BINARY = ("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits")
 
 

@@ -59,7 +59,7 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """The operations behind a loss, the nearest to it first."""
+    """The operations behind a loss, the nearest to it first; none where it wasn't read."""
 
     operations: tuple[Operation, ...]
     _head: list[int] = field(default_factory=list, compare=False, repr=False)
@@ -67,7 +67,7 @@ class Graph:
     @property
     def head(self) -> list[int]:
         """What stands between the last weights and the loss, from the loss down."""
-        if not self._head:
+        if self.operations and not self._head:
             seen = {0}
             self._head.append(0)
             for i in self._head:  # grows meanwhile

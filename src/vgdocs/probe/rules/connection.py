@@ -35,7 +35,7 @@ def exactly_zero(e: Evidence) -> Finding | None:
         return None
     if e.is_low and any(e.first(name, "weight_gradient") for name in zero):
         return None  # there was one until there was nothing left to correct
-    flat = [e.operation(i).name for i in e.graph.head + e.graph.body if e.operation(i).name in STEPS] if e.graph else []
+    flat = [e.operation(i).name for i in e.graph.head + e.graph.body if e.operation(i).name in STEPS]
     evidence = f"the gradient of {e.span(zero)} is exactly 0, and that of other layers isn't."
     if flat:
         evidence += f" The graph of the loss contains {flat[0]}, which is flat everywhere."
@@ -51,7 +51,7 @@ def exactly_zero(e: Evidence) -> Finding | None:
 def no_activations(e: Evidence) -> Finding | None:
     """Layers with weights, and nothing between them that isn't linear: together they are one layer."""
     weights = [name for name in e.trunk if e.latest[name]["family"] == "weights"]
-    if e.graph is None or len(weights) < LAYERS or not e.graph.body:
+    if len(weights) < LAYERS or not e.graph.body:
         return None
     for i in e.graph.body:
         operation = e.operation(i)

@@ -14,8 +14,7 @@ LARGE, SMALL = 30.0, 1e-3
 BOLD, FLAT, USUAL = 3.0, 0.2, 1.5  # root mean square, saturated share and fan-in x variance of a first layer
 UNEVEN = 1e3  # root mean square of the largest feature over the median one
 # Root mean square of a regression's targets. A network as it is drawn answers with about 0.1 to 1, and Adam at 0.001
-# moves
-# the answer of 64 units by 0.06 a step at most.
+# moves the answer of 64 units by 0.06 a step at most.
 LARGE_TARGETS, SMALL_TARGETS = 100.0, 1e-3
 LONG = 100  # steps from which on a loss that doesn't fall says something
 TRAVELLED = 0.5  # way of the weights over their norm, from which on they had a chance
@@ -106,8 +105,6 @@ def joined_to_an_embedding(e: Evidence) -> Finding | None:
 
 def targets_not_scaled(e: Evidence) -> Finding | None:
     """A regression's targets that are far from what a network answers."""
-    if e.graph is None:
-        return None
     for i in e.graph.head:
         rms, output = e.statistic(i, "rms"), e.statistic(i, "output")
         if not rms:

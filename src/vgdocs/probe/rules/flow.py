@@ -19,9 +19,8 @@ STEEP = 0.1  # share that a layer hands down: 0.4 at PyTorch's scale with ReLU, 
 TOLERANCE = 1.3  # factor on fan-in x variance that random matrices of a few units are off by
 
 # The largest fan-in x variance at which the gradient doesn't grow in a plain stack. For ReLU He et al. 2015, equation
-# 14; GELU and SiLU have no critical scale (theory.critical_sigma_w2 says why), and are initialised like ReLU.
-# Without an
-# activation a matrix keeps lengths, in the mean, where that is 1.
+# 14; GELU and SiLU have no critical scale (theory.critical_sigma_w2 says why), and are initialised like ReLU. Without
+# an activation a matrix keeps lengths, in the mean, where that is 1.
 CRITICAL = {"gelu": 2.0, "silu": 2.0, "linear": 1.0}
 BOUNDED = {"sigmoid": 0.25}  # activations whose slope never exceeds this: no usual scale of the weights makes up for it
 PLAIN = {"Addmm", "T", "Mm", "View", "UnsafeView", "Transpose", "Reshape", *NAMES}  # operations of a plain stack

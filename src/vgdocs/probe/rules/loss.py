@@ -26,7 +26,7 @@ def _found(cause: str, evidence: str, remedy: str, page: str = PAGE, since: int 
 
 def softmax_over_one_unit(e: Evidence) -> Finding | None:
     """A softmax, or a cross-entropy, over a dimension of length 1, which is 1 whatever goes in."""
-    for i in e.graph.named("Softmax", "LogSoftmax") if e.graph else ():
+    for i in e.graph.named("Softmax", "LogSoftmax"):
         if e.operation(i).size == 1:
             evidence = (
                 "the softmax before the loss runs over a dimension of length 1: it is 1 whatever the network says, "
@@ -34,8 +34,8 @@ def softmax_over_one_unit(e: Evidence) -> Finding | None:
             )
             remedy = "one unit with a sigmoid (nn.BCEWithLogitsLoss), or a unit for each class; in a regression neither"
             return _found("softmax over one unit", evidence, remedy)
-    for i in e.graph.head if e.graph else ():
-        if (shared := e.graph.shared(i) if e.graph else None) and shared[1] == 1:
+    for i in e.graph.head:
+        if (shared := e.graph.shared(i)) and shared[1] == 1:
             evidence = (
                 "before the loss each output is divided by the sum over a dimension of length 1, which is itself: it "
                 "is 1 whatever the network says, and its derivative is 0."
@@ -46,7 +46,7 @@ def softmax_over_one_unit(e: Evidence) -> Finding | None:
 
 def wrong_dimension(e: Evidence) -> Finding | None:
     """A softmax over the batch, or one whose classes aren't those that the loss reads."""
-    for i in e.graph.named("Softmax", "LogSoftmax") if e.graph else ():
+    for i in e.graph.named("Softmax", "LogSoftmax"):
         operation = e.operation(i)
         if operation.dim == 0 and operation.rank > 1 and operation.size > 1 and not operation.square:
             evidence = (
@@ -54,9 +54,9 @@ def wrong_dimension(e: Evidence) -> Finding | None:
                 "long), which is the batch: the examples compete with each other, and not the classes."
             )
             return _found("wrong dimension", evidence, "dim=-1, or the dimension that the classes are in")
-    for i in e.graph.named(*NLL) if e.graph else ():
+    for i in e.graph.named(*NLL):
         total = e.statistic(i, "total")
-        if total and min(total) > FITS and e.graph and e.graph.under(i)[0].name == "LogSoftmax":
+        if total and min(total) > FITS and e.graph.under(i)[0].name == "LogSoftmax":
             evidence = (
                 "the probabilities that nll_loss is told don't sum to 1 over its classes (the logarithm of the sum "
                 f"is off by {total[0]:.2g}), though a log_softmax made them: it runs over another dimension."
@@ -67,8 +67,6 @@ def wrong_dimension(e: Evidence) -> Finding | None:
 
 def twice(e: Evidence) -> Finding | None:
     """Softmax or sigmoid at the end of the network, and again in the loss."""
-    if e.graph is None:
-        return None
     for i in e.graph.named("LogSoftmax", "Softmax"):
         below, j, _ = e.graph.under(i)
         if below.name == "Softmax" and j in e.graph.head and _is_narrow(e, i, 1.0):
@@ -91,8 +89,6 @@ def twice(e: Evidence) -> Finding | None:
 
 def misfit(e: Evidence) -> Finding | None:
     """A loss that expects something else than it is given."""
-    if e.graph is None:
-        return None
     cause = "loss does not fit the outputs"
     for i in e.graph.named(*NLL):
         below, _, _ = e.graph.under(i)
@@ -165,8 +161,6 @@ def misfit(e: Evidence) -> Finding | None:
 
 def output_range(e: Evidence) -> Finding | None:
     """The last activation can't say what is asked."""
-    if e.graph is None:
-        return None
     for i in e.graph.named("LogSoftmax"):
         below, j, scaled = e.graph.under(i)
         if j not in e.graph.head or scaled or below.name not in ("Relu", "Tanh", "Hardtanh"):
@@ -210,10 +204,10 @@ def output_range(e: Evidence) -> Finding | None:
 
 def saturated_output(e: Evidence) -> Finding | None:
     """A squared error on an activation that is flat where it is wrong."""
-    for i in e.graph.named(*RESIDUALS) if e.graph else ():
+    for i in e.graph.named(*RESIDUALS):
         wrong, flat = e.statistic(i, "wrong"), e.statistic(i, "wrong and flat")
         if wrong and min(wrong) > WRONG and all(f > FLAT * w for f, w in zip(flat, wrong, strict=True)):
-            name = e.graph.under(i)[0].name.lower() if e.graph else ""
+            name = e.graph.under(i)[0].name.lower()
             evidence = (
                 f"{wrong[-1]:.0%} of the outputs are off by more than half of what the {name} can say, and "
                 f"{flat[-1] / wrong[-1]:.0%} of these are where it is flat: the squared error's gradient is next to "
@@ -227,7 +221,7 @@ def saturated_output(e: Evidence) -> Finding | None:
 def saturating_gan(e: Evidence) -> Finding | None:
     """The generator's loss log(1 - D), which is flat where the discriminator is sure (Goodfellow et al. 2014)."""
     last = e.loss_at_last
-    if e.graph is None or last is None or last > 0:
+    if last is None or last > 0:
         return None
     evidence = (
         f"the loss, {last:.1e}, is the logarithm of one less a probability that is next to 0, where both are flat: "
@@ -252,7 +246,7 @@ def saturating_gan(e: Evidence) -> Finding | None:
 
 def no_lower_bound(e: Evidence) -> Finding | None:
     """A loss that is linear in the outputs: they grow, and nothing else."""
-    if e.graph is None or len(e.losses) < FEW:
+    if not e.graph.operations or len(e.losses) < FEW:
         return None
     linear = MOVES | SCALES | {"Mean", "Sum", *NLL}
     operations = [e.operation(i) for i in e.graph.head]

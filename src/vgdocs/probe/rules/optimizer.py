@@ -293,7 +293,7 @@ def _is_thrown_off(e: Evidence, loss: float | None) -> bool:
 
 def post_norm(e: Evidence) -> Finding | None:
     """Normalisations after the sum with the skip, and no warm-up (Xiong et al. 2020)."""
-    if e.graph is None or not e.is_stuck or e.steps < FEW:
+    if not e.is_stuck or e.steps < FEW:
         return None
     lr = e.setting("lr")
     count = sum(

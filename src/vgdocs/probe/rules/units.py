@@ -11,8 +11,8 @@ from vgdocs.probe.finding import Finding
 # have come to look alike, so that up to half of the units are: 0.48 is the most in the tests' healthy networks, 0.62 in
 # networks that only vanish.
 DEAD = 0.9
-# Share of a layer's outputs where the activation is flat. 0.04 is the most in the tests' healthy
-# networks, 0.9 what they have with weights twenty times as large.
+# Share of a layer's outputs where the activation is flat. 0.04 is the most in the tests' healthy networks, 0.9 what
+# they have with weights twenty times as large.
 SATURATED = 0.5
 EQUAL = 1e-3  # difference of a layer's rows over their norm; those that are drawn differ by about their norm
 PEAK = 0.9  # largest weight of attention, in the mean over queries, in the median layer
@@ -75,8 +75,6 @@ def dead_units(e: Evidence) -> Finding | None:
 
 def attention_logits(e: Evidence) -> Finding | None:
     """Attention that looks at one place only, from the first step on."""
-    if e.graph is None:
-        return None
     peaks = []
     for i, operation in enumerate(e.graph.operations):
         peak = e.statistic(i, "peak")
@@ -113,8 +111,6 @@ def _is_attention(e: Evidence, i: int) -> bool:
 
 def dropout(e: Evidence) -> Finding | None:
     """A dropout that leaves next to nothing."""
-    if e.graph is None:
-        return None
     found = []
     for i, operation in enumerate(e.graph.operations):
         zeros, most, least = (e.statistic(i, what) for what in ("zeros", "most", "least"))
