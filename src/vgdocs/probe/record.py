@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,20 +29,8 @@ Row = dict[str, Any]
 Key = tuple[Any, ...]  # (quantity, layer or parameter, and what else tells two measurements of a step apart)
 
 FULL = (  # what a row has at full steps only
-    "signal",
-    "zero_gradients",
-    "dead",
-    "saturated",
-    "weight",
-    "update_ratio",
-    "sigma_w2",
-    "sigma_b2",
-    "nonfinite",
-    "rows",
-    "values",
-    "half",
-    "elements",
-    "gate",
+    *("signal", "zero_gradients", "dead", "saturated", "weight", "update_ratio", "sigma_w2", "sigma_b2", "nonfinite"),
+    *("rows", "values", "half", "elements", "gate"),
 )
 
 COLUMNS = {  # of the table: heading, name in a row, format
@@ -210,8 +198,7 @@ class GradientRecord:
         self.gaps = list(gaps)
         order = tuple(_forward_order(layers, steps))
         self.layers = [layers[i] for i in order]
-        # by layer: the share of its parameters that the optimizer holds, and, of weights that stay, how random they
-        # look
+        # by layer: the share of its parameters that the optimizer holds; of weights that stay, how random they look
         self.held = {
             layer.name: sum(p in held for p in layer.parameters) / len(layer.parameters)
             for layer in layers
@@ -260,24 +247,16 @@ class GradientRecord:
         if not self.steps:
             return NOTHING
         rows = self.at(step, full=True)
-        columns = {h: c for h, c in COLUMNS.items() if any(_cell(row[c[0]], c[1]) for row in rows)}
-        cells = [["", "layer", "kind", *columns]]
-        for row in rows:
-            values = [_cell(row[name], form) for name, form in columns.values()]
-            kind = row["kind"] + (" (frozen)" if row["frozen"] else "")
-            cells.append([str(row["index"] + 1), row["layer"], kind, *values])
-        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-        head = f"step {rows[0]['step']}" + (f" of {self.steps[0]}-{self.steps[-1]}" if len(self.steps) > 1 else "")
-        lines = [
-            "  ".join(
-                cell.ljust(w) if 0 < i < 3 else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in cells
+        lines = as_table(rows)
+        lines[0][0] = ""  # told by its place
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        aligned = [
+            "  ".join(f"{cell:{'<' if 0 < i < 3 else '>'}{widths[i]}}" for i, cell in enumerate(line)).rstrip()
+            for line in lines
         ]
-        return "\n".join(
-            [head, *(line.rstrip() for line in lines), "", LEGEND, *(f"Note: {note}." for note in self.notes)]
-        )
+        of = f" of {self.steps[0]}-{self.steps[-1]}" if len(self.steps) > 1 else ""
+        notes = [f"Note: {note}." for note in self.notes]
+        return "\n".join([f"step {rows[0]['step']}{of}", *aligned, "", LEGEND, *notes])
 
     def draw(self, step: int | None = None) -> go.Figure:
         """Gradient norms against layers, with respect to outputs and to weights, on a logarithmic axis.
@@ -295,7 +274,7 @@ class GradientRecord:
         steps = [step] if step is not None else sorted({self.full_steps[0], self.full_steps[-1]})
         for number in steps:
             rows = self.at(number)
-            role = role_of(trunk(self, number))
+            role = role_of([row["activation_gradient"] for row in trunk(rows)])
             for name, quantity, mode in [
                 ("outputs", "activation_gradient", "lines+markers"),
                 ("weights", "weight_gradient", "markers"),
@@ -372,7 +351,7 @@ def scalars(layers: Sequence[Layer], step: Step) -> dict[str, float]:
     record = GradientRecord(layers, [step])
     (own,) = record.step_rows
     found = {name: own.get(name) for name in OF_A_STEP}
-    norms = trunk(record)
+    norms = [row["activation_gradient"] for row in trunk(record.rows)]
     found["first_over_last"] = _over(norms[0], norms[-1]) if len(norms) > 1 else None
     for row in record.rows:
         name = re.sub(r"[^\w.-]", "_", row["layer"], flags=re.ASCII)
@@ -393,6 +372,17 @@ NOTHING = (
 )
 
 
+def as_table(rows: Sequence[Row]) -> list[list[str]]:
+    """A step as the lines of a table, its head first; columns without values are left out."""
+    columns = {head: c for head, c in COLUMNS.items() if any(_cell(row[c[0]], c[1]) for row in rows)}
+    lines = [["#", "layer", "kind", *columns]]
+    for row in rows:
+        kind = f"{row['kind']} (frozen)" if row["frozen"] else row["kind"]
+        values = [_cell(row[name], form) for name, form in columns.values()]
+        lines.append([str(row["index"] + 1), row["layer"], kind, *values])
+    return lines
+
+
 def _cell(value: float | None, form: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
@@ -411,14 +401,9 @@ def role_of(norms: Sequence[float]) -> str:
     return "vanishing" if first < VANISHING * last else "exploding" if first > EXPLODING * last else "healthy"
 
 
-def trunk(record: GradientRecord, step: int | None = None) -> list[float]:
-    """Norms of the gradient with respect to the outputs of the layers with weight matrices, in forward order."""
-    rows = record.at(step)
-    return [
-        row["activation_gradient"]
-        for row in rows
-        if row["family"] in ("weights", "recurrent") and row["activation_gradient"] is not None
-    ]
+def trunk(rows: Iterable[Row], quantity: str = "activation_gradient") -> list[Row]:
+    """Of a step, in forward order, the layers with weight matrices of which a quantity is known."""
+    return [row for row in rows if row["family"] in ("weights", "recurrent") and row[quantity] is not None]
 
 
 def _is_drawable(value: float | None) -> bool:

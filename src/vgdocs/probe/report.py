@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import metadata
@@ -18,7 +18,7 @@ import torch
 from vgdocs.probe.charts import Line, Scale, Value, chart, strip
 from vgdocs.probe.diagnosis import Verdict
 from vgdocs.probe.finding import SITE, Finding, address
-from vgdocs.probe.record import COLUMNS, EXPLODING, LEGEND, VANISHING, GradientRecord, Row
+from vgdocs.probe.record import EXPLODING, LEGEND, VANISHING, GradientRecord, Row, as_table, trunk
 from vgdocs.probe.rules.optimizer import LARGE_UPDATE, SMALL_UPDATE
 
 CELLS = 6_000  # of a strip, from which on fewer steps are drawn: it keeps a report of any record below 300 KB or so
@@ -26,7 +26,7 @@ STEPS = (30, 120)  # that are drawn at least and at most; of more, as many that 
 ROWS_IN_FULL = 30  # layers, up to which each has a line of its own; beyond, the strip keeps its height
 ROW = 15  # px
 POINTS = 300  # of a line
-EMPTY = "<td></td>"
+BAD = re.compile("yes|-?nan|-?inf")  # a value of the table that shouldn't be
 
 
 @dataclass(frozen=True)
@@ -109,30 +109,20 @@ def write(
 
     Links go to `site`, the address at which this project's site is read.
     """
-    Path(path).write_text(page(watched, title=title, settings=settings, notes=notes, site=site), encoding="utf-8")
-
-
-def page(
-    watched: Sequence[Watched],
-    *,
-    title: str = "",
-    settings: dict[str, str] | None = None,
-    notes: Sequence[str] = (),
-    site: str | None = SITE,
-) -> str:
-    """The report as HTML."""
     heading = f"Diagnosis of {title}" if title else "Diagnosis"
+    summary = "; ".join(f"{one.name}, {one.steps}" for one in watched) or "Nothing was watched."
     versions = f"vgdocs {_version()}, torch {torch.__version__}, Python {platform.python_version()}"
     known = {**(settings or {}), **(_settings(watched[0]) if len(watched) == 1 else {}), "Versions": versions}
     told = "".join(f'<p class="note">{escape(note)}.</p>' for note in notes)
     sections = "".join(_section(one, alone=len(watched) == 1, site=site) for one in watched)
-    return (
+    page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(heading)}</title>\n<style>\n{_style()}</style>\n</head>\n<body>\n"
-        f'<header><h1 class="grown">{escape(heading)}</h1>\n<p class="quiet">{escape(_summary(watched))}</p></header>\n'
+        f'<header><h1 class="grown">{escape(heading)}</h1>\n<p class="quiet">{escape(summary)}</p></header>\n'
         f"<main>{told}{sections}\n<h2>Settings</h2>\n{_pairs(known, 'settings')}</main>\n</body>\n</html>\n"
     )
+    Path(path).write_text(page, encoding="utf-8")
 
 
 def _version() -> str:
@@ -140,10 +130,6 @@ def _version() -> str:
         return metadata.version("vgdocs")
     except metadata.PackageNotFoundError:  # run from its source, without having been installed
         return "of a checkout"
-
-
-def _summary(watched: Sequence[Watched]) -> str:
-    return "; ".join(f"{one.name}, {one.steps}" for one in watched) or "Nothing was watched."
 
 
 def _style() -> str:
@@ -230,14 +216,10 @@ def _by_step(record: GradientRecord) -> dict[int, dict[str, Row]]:
     return found
 
 
-def _trunk(rows: Sequence[Row], name: str) -> list[Row]:
-    return [row for row in rows if row["family"] in ("weights", "recurrent") and row[name] is not None]
-
-
 def _strip(record: GradientRecord, quantity: _Strip) -> str:
     by_step = _by_step(record)
     steps = _evenly(record.full_steps, min(max(CELLS // len(record.layers), STEPS[0]), STEPS[1]))
-    columns = [_column(list(by_step[step].values()), quantity) for step in steps]
+    columns = [_column(by_step[step].values(), quantity) for step in steps]
     layers = [layer.name for layer in record.layers if any(c.get(layer.name) is not None for c in columns)]
     if not layers:
         return ""
@@ -249,13 +231,13 @@ def _strip(record: GradientRecord, quantity: _Strip) -> str:
     )
 
 
-def _column(rows: Sequence[Row], quantity: _Strip) -> dict[str, Value]:
+def _column(rows: Collection[Row], quantity: _Strip) -> dict[str, Value]:
     """One step's values by layer."""
     values: dict[str, Value] = {row["layer"]: row[quantity.name] for row in rows}
-    trunk = _trunk(rows, quantity.name)
-    if not quantity.relative or not trunk:
+    weights = trunk(rows, quantity.name)
+    if not quantity.relative or not weights:
         return values
-    last = trunk[-1][quantity.name]
+    last = weights[-1][quantity.name]
     if not math.isfinite(last) or last == 0:
         return {layer: value and math.nan for layer, value in values.items()}
     return {layer: value and value / last for layer, value in values.items()}
@@ -288,57 +270,33 @@ def _key(quantity: _Strip, cells: Sequence[Sequence[Value]]) -> str:
 
 
 def _charts(record: GradientRecord) -> str:
-    by_step = _by_step(record)
-    drawn = [
-        ("Loss", chart([Line("loss", "loss", _losses(record))], "step", "loss", "Loss over steps")),
-        (
-            "Gradient by layer, ∂L/∂y",
-            chart(
-                [
-                    Line(f"step {step:,}", role, _profile(list(by_step[step].values())))
-                    for role, step in _three(record.full_steps).items()
-                ],
-                "layer, from the input",
-                "norm",
-                "Norm of the gradient by layer, at the first, a middle and the last step",
-            ),
-        ),
-        (
-            "Gradient over steps, ∂L/∂W",
-            chart(_ends(record, by_step, "weight_gradient", record.steps), "step", "norm", "Gradients over steps"),
-        ),
-        (
-            "Updates over steps",
-            chart(
-                _ends(record, by_step, "update_ratio", record.full_steps),
-                "step",
-                "step over weights",
-                "Updates over steps",
-            ),
-        ),
+    by_step, shown = _by_step(record), _evenly(record.full_steps, 3)
+    losses = [(row["step"], row["loss"]) for row in _evenly(record.step_rows, POINTS)]
+    profiles = [
+        Line(
+            f"step {step:,}", role, [(r["index"] + 1, r["activation_gradient"]) for r in trunk(by_step[step].values())]
+        )
+        for role, step in zip(
+            ("first", "middle", "last") if len(shown) == 3 else ("first", "last"), shown, strict=False
+        )
     ]
-    figures = "".join(f"<figure><h3>{title}</h3>{svg}</figure>" for title, svg in drawn if svg)
+    weights = _ends(record, by_step, "weight_gradient", record.steps)
+    updates = _ends(record, by_step, "update_ratio", record.full_steps)
+    of_layers = "Norm of the gradient by layer, at the first, a middle and the last step"
+    drawn = {
+        "Loss": chart([Line("loss", "loss", losses)], "step", "loss", "Loss over steps"),
+        "Gradient by layer, ∂L/∂y": chart(profiles, "layer, from the input", "norm", of_layers),
+        "Gradient over steps, ∂L/∂W": chart(weights, "step", "norm", "Gradients over steps"),
+        "Updates over steps": chart(updates, "step", "step over weights", "Updates over steps"),
+    }
+    figures = "".join(f"<figure><h3>{title}</h3>{svg}</figure>" for title, svg in drawn.items() if svg)
     return f'<div class="charts">{figures}</div>'
-
-
-def _three(steps: Sequence[int]) -> dict[str, int]:
-    """The first, a middle and the last step, as far as there are three."""
-    shown = _evenly(steps, 3)
-    return dict(zip(("first", "middle", "last") if len(shown) == 3 else ("first", "last"), shown, strict=False))
-
-
-def _losses(record: GradientRecord) -> list[tuple[float, Value]]:
-    return [(row["step"], row["loss"]) for row in _evenly(record.step_rows, POINTS)]
-
-
-def _profile(rows: Sequence[Row]) -> list[tuple[float, Value]]:
-    return [(row["index"] + 1, row["activation_gradient"]) for row in _trunk(rows, "activation_gradient")]
 
 
 def _ends(record: GradientRecord, by_step: dict[int, dict[str, Row]], name: str, steps: Sequence[int]) -> list[Line]:
     """The first and the last layer with weights that have this quantity, over steps."""
     rows = [row for step in steps for row in by_step[step].values()]
-    having = {row["layer"] for row in _trunk(rows, name)}
+    having = {row["layer"] for row in trunk(rows, name)}
     layers = [layer.name for layer in record.layers if layer.name in having]
     ends = dict(zip(("first", "last"), dict.fromkeys([layers[0], layers[-1]]), strict=False)) if layers else {}
     shown = _evenly(steps, POINTS)
@@ -350,16 +308,11 @@ def _ends(record: GradientRecord, by_step: dict[int, dict[str, Row]], name: str,
 
 def _table(record: GradientRecord) -> str:
     rows = record.at(full=True)
-    columns = {head: c for head, c in COLUMNS.items() if any(_cell(row[c[0]], c[1]) != EMPTY for row in rows)}
-    heads = "".join(f"<th scope='col'>{escape(head)}</th>" for head in ("#", "layer", "kind", *columns))
-    body = []
-    for row in rows:
-        kind = row["kind"] + (" (frozen)" if row["frozen"] else "")
-        cells = [f"<td>{row['index'] + 1}</td><td class='layer'>{escape(row['layer'])}</td><td>{escape(kind)}</td>"]
-        cells += [_cell(row[name], form) for name, form in columns.values()]
-        body.append(f"<tr>{''.join(cells)}</tr>")
+    head, *lines = as_table(rows)
+    heads = "".join(f"<th scope='col'>{escape(title)}</th>" for title in head)
+    body = "".join(f"<tr>{''.join(_cell(i, text) for i, text in enumerate(line))}</tr>" for line in lines)
     legend = escape(LEGEND).replace("\n", " · ")
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
     return (
         f"<p class='quiet'>Step {rows[0]['step']:,}.</p>"
         f"<div class='scroll' tabindex='0' role='region' aria-label='The last full step'>{table}</div>"
@@ -367,8 +320,6 @@ def _table(record: GradientRecord) -> str:
     )
 
 
-def _cell(value: float | None, form: str) -> str:
-    if value is None or isinstance(value, bool):
-        return "<td class='bad'>yes</td>" if value else EMPTY
-    bad = " class='bad'" if not math.isfinite(value) else ""
-    return f"<td{bad}>{escape(format(value, form).strip())}</td>"
+def _cell(place: int, text: str) -> str:
+    kind = "layer" if place == 1 else "bad" if place > 2 and BAD.match(text) else ""
+    return f"<td class='{kind}'>{escape(text)}</td>" if kind else f"<td>{escape(text)}</td>"
