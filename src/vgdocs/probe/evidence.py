@@ -116,10 +116,8 @@ class Evidence:
     @property
     def trained(self) -> list[str]:
         """Layers with parameters that are to be trained."""
-        return [name for name in self.names if not self.latest[name]["frozen"] and self.has_parameters(name)]
-
-    def has_parameters(self, name: str) -> bool:
-        return any(layer.name == name and layer.parameters for layer in self.record.layers)
+        having = {layer.name for layer in self.record.layers if layer.parameters}
+        return [name for name in self.names if name in having and not self.latest[name]["frozen"]]
 
     def is_still(self, name: str) -> bool:
         """Whether a layer's weights are what they were, at two full steps at least."""
@@ -143,14 +141,9 @@ class Evidence:
         for name in self.names if not counts else []:
             if (kind := self.latest[name]["kind"]) in NAMES:
                 counts[NAMES[kind]] = counts.get(NAMES[kind], 0) + 1
-        if not counts:
-            return "linear" if self.is_linear else None
+        if not counts:  # and nothing but products and sums?
+            return "linear" if self.record.operations and self.record.operations.keys() <= LINEAR else None
         return max(counts, key=lambda name: counts[name])
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether nothing but products and sums stands between the layers."""
-        return bool(self.record.operations) and not set(self.record.operations) - LINEAR
 
     @property
     def hidden(self) -> list[str]:

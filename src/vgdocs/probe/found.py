@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TypeVar
@@ -14,15 +14,11 @@ from torch import nn
 
 from vgdocs.probe.diagnosis import diagnose
 from vgdocs.probe.report import Watched
-from vgdocs.probe.watch import Probe
+from vgdocs.probe.watch import Probe, held_by
 
 T = TypeVar("T")
 
-WRAPPERS = {
-    "OptimizedModule",
-    "DistributedDataParallel",
-    "DataParallel",
-}  # the module inside says the same, by its names
+WRAPPERS = {"OptimizedModule", "DistributedDataParallel", "DataParallel"}  # what is inside says the same, by its names
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ def models_of(
     that holds all its parameters; where these overlap, the whole is watched once, without an optimizer.
     An optimizer whose parameters lie in no module is left out.
     """
-    held = {optimizer: _held(optimizer) for optimizer in optimizers}
+    held = {optimizer: held_by(optimizer) for optimizer in optimizers}
     everything = set[int]().union(*held.values())
     holding = [m for m in modules if type(m).__name__ not in WRAPPERS and everything & _ids(m.parameters())]
     inside = {id(part) for m in holding for part in m.modules() if part is not m}
@@ -101,10 +97,6 @@ def models_of(
             shared = list({id(m): m for o in group for m in wholes[o]}.values())
             found.append(Found(*_together(shared, names), None, tuple(group)))
     return found
-
-
-def _held(optimizer: torch.optim.Optimizer) -> set[int]:
-    return _ids(p for group in optimizer.param_groups for p in group["params"])
 
 
 def _ids(parameters: Iterable[Any]) -> set[int]:
@@ -161,16 +153,11 @@ def _together(modules: Sequence[nn.Module], names: dict[int, str]) -> tuple[str,
 def names_in_use() -> dict[int, str]:
     """What modules are called in the code that is running, by id; the name in the outermost function counts."""
     found: dict[int, str] = {}
-    for frame in _frames():
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in ("vgdocs", "torch"):
             for name, value in list(frame.f_locals.items()):
                 if issubclass(type(value), nn.Module) and name != "self":
                     found[id(value)] = name
-    return found
-
-
-def _frames() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        yield frame
         frame = frame.f_back
+    return found

@@ -193,17 +193,12 @@ def _leaf(node: Any) -> Tensor | None:
 def _facts(name: str, node: Any) -> dict[str, Any]:
     try:
         if name in ("Softmax", "LogSoftmax"):
-            shape, dim = node._saved_result.shape, int(node._saved_dim)
-            dim = (dim - (1 << 64) if dim >= 1 << 63 else dim) % len(shape)
-            return {
-                "dim": dim,
-                "size": shape[dim],
-                "rank": len(shape),
-                "square": len(shape) == 2 and shape[0] == shape[1],
-            }
+            shape = node._saved_result.shape
+            dim, square = _signed(node._saved_dim) % len(shape), len(shape) == 2 and shape[0] == shape[1]
+            return {"dim": dim, "size": shape[dim], "rank": len(shape), "square": square}
         if name == "Sum" and len(node._saved_dim) == 1:
-            shape, (dim,) = node._saved_self_sym_sizes, node._saved_dim
-            dim = (dim - (1 << 64) if dim >= 1 << 63 else dim) % len(shape)
+            shape = node._saved_self_sym_sizes
+            dim = _signed(*node._saved_dim) % len(shape)
             return {"dim": dim, "size": int(shape[dim]), "rank": len(shape)}
         if name in LOSSES:
             return {"mean": node._saved_reduction == 1}
@@ -218,14 +213,13 @@ def _facts(name: str, node: Any) -> dict[str, Any]:
 
 
 def _log_softmax(node: Any) -> dict[str, Tensor]:
-    result = node._saved_result[:ROWS]
-    dim = _dim(node)
+    result, dim = node._saved_result[:ROWS], _signed(node._saved_dim)
     return {"span": (result.amax(dim) - result.amin(dim)).float().mean()}
 
 
 def _softmax(node: Any) -> dict[str, Tensor]:
     result = node._saved_result
-    rows = result.movedim(_dim(node), -1).flatten(0, -2) if result.dim() > 1 else result[None]
+    rows = result.movedim(_signed(node._saved_dim), -1).flatten(0, -2) if result.dim() > 1 else result[None]
     return {"peak": rows[:ROWS].amax(-1).float().mean()}
 
 
@@ -309,8 +303,8 @@ def _dropped(node: Any) -> dict[str, Tensor]:
     return {"zeros": (other == 0).float().mean(), "most": other.amax().float(), "least": other.amin().float()}
 
 
-def _dim(node: Any) -> int:
-    dim = int(node._saved_dim)
+def _signed(dim: int) -> int:
+    """A dimension as it was given: autograd keeps it without its sign."""
     return dim - (1 << 64) if dim >= 1 << 63 else dim
 
 
@@ -376,38 +370,30 @@ def _flat(node: Any) -> dict[str, Tensor]:
 
 
 SINGULAR: dict[str, Callable[..., dict[str, Tensor]]] = {  # whose value or slope is infinite at one point
-    "Log": _least("_saved_self"),
-    "Log2": _least("_saved_self"),
-    "Log10": _least("_saved_self"),
+    **dict.fromkeys(("Log", "Log2", "Log10"), _least("_saved_self")),
     "Log1P": lambda node: {"least": (1 + node._saved_self).abs().amin().float()},
-    "Sqrt": _least("_saved_result"),
-    "Std": _least("_saved_result"),
-    "Rsqrt": lambda node: {"least": 1 / node._saved_result.abs().amax().float()},
-    "Reciprocal": lambda node: {"least": 1 / node._saved_result.abs().amax().float()},
+    **dict.fromkeys(("Sqrt", "Std"), _least("_saved_result")),
+    **dict.fromkeys(("Rsqrt", "Reciprocal"), lambda node: {"least": 1 / node._saved_result.abs().amax().float()}),
     "Div": _divisor,
-    "Acos": lambda node: {"least": (1 - node._saved_self.abs()).amin().float()},
-    "Asin": lambda node: {"least": (1 - node._saved_self.abs()).amin().float()},
-    "Atanh": lambda node: {"least": (1 - node._saved_self.abs()).amin().float()},
+    **dict.fromkeys(("Acos", "Asin", "Atanh"), lambda node: {"least": (1 - node._saved_self.abs()).amin().float()}),
     "Pow": _difference,
 }
 LOSSES: dict[str, Callable[..., dict[str, Tensor]]] = {
-    "NllLoss": _nll,
-    "NllLoss2D": _nll,
-    "BinaryCrossEntropy": _bce,
-    "BinaryCrossEntropyWithLogits": _bce,
-    "MseLoss": _two,
-    "SmoothL1Loss": _two,
-    "HuberLoss": _two,
+    **dict.fromkeys(("NllLoss", "NllLoss2D"), _nll),
+    **dict.fromkeys(("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"), _bce),
+    **dict.fromkeys(("MseLoss", "SmoothL1Loss", "HuberLoss"), _two),
 }
-STATISTICS: dict[str, Callable[..., dict[str, Tensor]]] = LOSSES | {
+FUSED = (
+    *("ScaledDotProductFlashAttentionForCpu", "ScaledDotProductFlashAttention"),
+    *("ScaledDotProductEfficientAttention", "ScaledDotProductCudnnAttention"),
+)
+STATISTICS: dict[str, Callable[..., dict[str, Tensor]]] = {
+    **LOSSES,
     "Abs": _difference,
     "LogSoftmax": _log_softmax,
     "Softmax": _softmax,
     "Sigmoid": _flat,
     "Mul": _dropped,
-    "ScaledDotProductFlashAttentionForCpu": _attention,
-    "ScaledDotProductFlashAttention": _attention,
-    "ScaledDotProductEfficientAttention": _attention,
-    "ScaledDotProductCudnnAttention": _attention,
+    **dict.fromkeys(FUSED, _attention),
 }
-ANYWHERE = {*SINGULAR, *(name for name in STATISTICS if "Attention" in name), "Softmax", "Mul"}  # also under the head
+ANYWHERE = {*SINGULAR, *FUSED, "Softmax", "Mul"}  # also under the head

@@ -36,18 +36,8 @@ SATURATION: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.Hardsigmoid: lambda y: (y <= 0) | (y >= 1),
 }
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
-    *RELUS,
-    *SATURATION,
-    nn.LeakyReLU,
-    nn.PReLU,
-    nn.ELU,
-    nn.CELU,
-    nn.SELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Mish,
-    nn.Softplus,
-    nn.Hardswish,
+    *(*RELUS, *SATURATION, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU),
+    *(nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Hardswish),
 )
 
 
@@ -207,8 +197,7 @@ def looks_drawn(weight: Tensor, rounds: int = 12) -> Tensor:
     """A matrix's largest singular value over the largest that independent random entries of its size would have.
 
     That is sigma (sqrt(m) + sqrt(n)) for an m x n matrix with entries of mean square sigma squared (Marchenko and
-    Pastur
-    1967). Training adds directions beyond it (Martin and Mahoney 2021). By power iteration.
+    Pastur 1967). Training adds directions beyond it (Martin and Mahoney 2021). By power iteration.
     """
     matrix = weight.detach().flatten(1).float()
     m, n = matrix.shape

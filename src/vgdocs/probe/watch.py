@@ -56,6 +56,11 @@ def is_full(step: int, every: int | None) -> bool:
     return step % every == 0 if every is not None else step < FIRST or step % EVERY == 0
 
 
+def held_by(optimizer: torch.optim.Optimizer) -> set[int]:
+    """The ids of the parameters that an optimizer steps."""
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+
+
 class Probe:
     """Records, layer by layer, the gradients and signals of a model while it trains.
 
@@ -213,12 +218,14 @@ class Probe:
         self._guard(self._look_at_told, loss)
 
     def _attach(self) -> None:
-        self._undo.append(BACKWARD.add(self._guarded(self._backward_begins), self._guarded(self._backward_ends)))
+        self._undo.append(
+            BACKWARD.add(partial(self._guard, self._backward_begins), partial(self._guard, self._backward_ends))
+        )
         if self._optimizer is not None:
             self._undo.append(self._optimizer.register_step_pre_hook(_Hook(self, self._before_step)).remove)
             self._undo.append(self._optimizer.register_step_post_hook(_Hook(self, self._close)).remove)
             if self._scaler is not None:
-                self._undo.append(SCALER.add(lambda *_, **__: None, self._guarded(self._scaler_steps)))
+                self._undo.append(SCALER.add(lambda *_, **__: None, partial(self._guard, self._scaler_steps)))
         self._watch_layers()
         self._guard(self._look_at_what_stays)
 
@@ -246,9 +253,6 @@ class Probe:
         while self._undo:
             self._undo.pop()()
         self._hooked.clear()
-
-    def _guarded(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        return partial(self._guard, method)
 
     def _guard(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """An error of the probe's own is a gap in the record, not the end of the training."""
@@ -278,7 +282,7 @@ class Probe:
 
     def _note_held(self) -> None:
         if self._optimizer is not None:
-            held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+            held = held_by(self._optimizer)
             self._held |= {i for i, parameter in enumerate(self._parameters) if id(parameter) in held}
 
     def _scaler_steps(self, scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
@@ -437,17 +441,14 @@ class Probe:
         step.reached |= reached
         step.tasks |= step.seen - self._passes
         gradients = self._gradients(step.reached)
-        if gradients:
-            self._keep_scale(step, next(iter(gradients.values())).device)
+        if gradients and self._scaler is not None and ("scale", 0) not in step.tensors:
+            device = next(iter(gradients.values())).device
+            step.tensors["scale", 0] = self._scaler.scale(torch.ones((), device=device))
         step.measure("weight_gradient", self._norms.many("gradient", gradients))
         return True
 
     def _gradients(self, of: Iterable[int]) -> dict[int, Tensor]:
         return {i: g.detach() for i in sorted(of) if (g := self._parameters[i].grad) is not None}
-
-    def _keep_scale(self, step: Step, device: torch.device) -> None:
-        if self._scaler is not None and ("scale", 0) not in step.tensors:
-            step.tensors["scale", 0] = self._scaler.scale(torch.ones((), device=device))
 
     @torch.no_grad()
     def _look_at_old_gradients(self, ended: Step) -> None:
@@ -499,7 +500,7 @@ class Probe:
             step.graph = graph
             self._singular |= any(what == "least" and i in graph.head for i, what in reading.statistics)
             if not self._strangers and self._optimizer is not None:
-                held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+                held = held_by(self._optimizer)
                 self._strangers = [p for p in reading.strangers if id(p) not in held][:STRANGERS]
                 for k, stranger in enumerate(self._strangers):
                     step.facts["stranger shape", k] = tuple(stranger.shape)

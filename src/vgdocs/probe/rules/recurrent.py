@@ -11,9 +11,8 @@ from vgdocs.probe.finding import Finding
 from vgdocs.probe.record import EXPLODING, VANISHING
 
 LONG = 10  # time steps from which on a recurrent layer's gradient is judged
-DIRECT = (
-    0.25  # share of the time steps that get a gradient from outside, above which its path through time can't be seen
-)
+# Share of the time steps that get a gradient from outside, above which its path through time can't be seen.
+DIRECT = 0.25
 CLOSED = 0.2  # a forget gate, by its bias alone; PyTorch draws 0.5
 
 
