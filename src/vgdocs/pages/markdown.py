@@ -51,7 +51,6 @@ from vgdocs.pages.site_assets import UNDRAWN
 
 log = logging.getLogger("mkdocs.plugins.vgdocs")  # MkDocs shows what is told under its own name
 LEFTOVER = re.compile(r"^[ \t]*/{3,}.*", re.MULTILINE)
-HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 MISCITED = re.compile(r"\[\[[^\[\]\n]*\b[A-Za-z_]\w*\.\w[^\[\]\n]*\]\]")  # what NUMBER didn't take
 HANDLED = {"arithmatex", "vg-error"}  # classes of elements whose text isn't the author's
 NO_BLOCK = (
@@ -212,6 +211,11 @@ class _Block(Block):
         self.context: Context = self.config["context"]
         self.store: Callable[[str], str] = self.md.htmlStash.store  # gives a mark that becomes the HTML it is given
 
+    def fail(self, parent: etree.Element, message: str) -> None:
+        """Tell what can't be shown: in the page, and to who builds it."""
+        self.context.report(message, f"/// {self.NAME} | {self.argument}" if self.ARGUMENT else "")
+        self.error_box(parent, message)
+
     def error_box(self, parent: etree.Element, title: str, details: str = "") -> None:
         box = etree.SubElement(parent, "div", ERROR)
         etree.SubElement(etree.SubElement(box, "p"), "strong").text = self.store(escape(title))
@@ -237,7 +241,7 @@ class _FigureBlock(_Block):
             element.set("id", f"fig-{self.name}")
             self._show(element, self.entry)
         except CitationError as error:
-            self._fail(element, str(error))
+            self.fail(element, str(error))
         self.caption = etree.SubElement(element, "figcaption")
         return element
 
@@ -254,7 +258,7 @@ class _FigureBlock(_Block):
             try:
                 code = context.highlight(entry.figure.source(function))
             except KeyError as error:
-                self._fail(block, str(error.args[0]))
+                self.fail(block, str(error.args[0]))
                 continue
             html.append(fragments.details("vg-code", f"The code of <code>{escape(function)}</code>", code))
         if entry.record:
@@ -262,7 +266,7 @@ class _FigureBlock(_Block):
             try:
                 html += [fragments.notes(entry, name) for name in self.options["notes"].split()]
             except CitationError as error:
-                self._fail(block, str(error))
+                self.fail(block, str(error))
         rest = etree.SubElement(block, "div", {"class": "vg-meta"})
         rest.text = self.store("\n".join(html))
 
@@ -285,10 +289,6 @@ class _FigureBlock(_Block):
             plot["style"] = f"--vg-height: {pixels / REM:g}rem"
         poster = self.context.later(self.context.posters.get(drawn) or UNDRAWN)
         etree.SubElement(element, "div", plot).text = self.store(poster)
-
-    def _fail(self, element: etree.Element, message: str) -> None:
-        self.context.report(message, f"/// figure | {self.argument}")
-        self.error_box(element, message)
 
 
 class _TableBlock(_Block):
@@ -314,22 +314,38 @@ class _TableBlock(_Block):
             fragments.fill_table(table, rows, columns, self.options["format"], self.options["root"])
         except CitationError as error:
             element.remove(table)
-            self.context.report(str(error), f"/// table | {self.argument}")
-            self.error_box(element, str(error))
+            self.fail(element, str(error))
         return element
 
     def on_add(self, block: etree.Element) -> etree.Element:
         return self.caption
 
 
-class _NumbersBlock(_Block):
+class _Listing(_Block):
+    """A block that makes itself, of all figures: without an argument, and without content of its author's."""
+
+    ARGUMENT = None
+    KIND = ""
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        element = etree.SubElement(parent, "div", {"class": f"vg-{self.KIND or self.NAME}"})
+        try:
+            self.fill(element)
+        except (OSError, ValueError, drift.DriftError) as error:
+            self.fail(element, str(error))
+        return element
+
+    def fill(self, element: etree.Element) -> None:
+        raise NotImplementedError
+
+
+class _NumbersBlock(_Listing):
     """`/// numbers`: every figure with its finding, its numbers and what bounds them."""
 
     NAME = "numbers"
-    ARGUMENT = None
+    KIND = "all-numbers"
 
-    def on_create(self, parent: etree.Element) -> etree.Element:
-        element = etree.SubElement(parent, "div", {"class": "vg-all-numbers"})
+    def fill(self, element: etree.Element) -> None:
         for entry in self.context.library.entries.values():
             heading = etree.SubElement(element, "h2", {"id": entry.name})
             heading.text = self.store(f"<code>{escape(entry.name)}</code>")
@@ -342,65 +358,45 @@ class _NumbersBlock(_Block):
                 content.text = self.store(fragments.numbers_table(entry))
             else:
                 content.text = "still being measured"
-        return element
 
 
-class _TimesBlock(_Block):
+class _TimesBlock(_Listing):
     """`/// times`: which figures take the largest shares of the measuring time."""
 
     NAME = "times"
-    ARGUMENT = None
 
-    def on_create(self, parent: etree.Element) -> etree.Element:
-        element = etree.SubElement(parent, "div", {"class": "vg-times"})
+    def fill(self, element: etree.Element) -> None:
         element.text = self.store(fragments.times_table(self.context.library.times()))
-        return element
 
 
-class _ChangesBlock(_Block):
+class _ChangesBlock(_Listing):
     """`/// changes`: the numbers that moved from one release to the next, and since the last one."""
 
     NAME = "changes"
-    ARGUMENT = None
 
-    def on_create(self, parent: etree.Element) -> etree.Element:
-        element = etree.SubElement(parent, "div", {"class": "vg-changes"})
+    def fill(self, element: etree.Element) -> None:
         library = self.context.library
-        try:
-            history = drift.history(library.root, library.summary())
-        except drift.DriftError as error:
-            self.context.report(str(error))
-            self.error_box(element, str(error))
-            return element
+        history = drift.history(library.root, library.summary())
         for newer, older, changes in history:
             heading = etree.SubElement(element, "h3")
             heading.text = markdown.util.AtomicString(f"{newer or 'This build'}, against {older}")
             etree.SubElement(element, "div").text = self.store(fragments.changes_table(changes))
         if not history:
             element.text = "No version has been released yet."
-        return element
 
 
-class _SeedsBlock(_Block):
+class _SeedsBlock(_Listing):
     """`/// seeds`: the claims that are least sure, as `vgdocs seeds --record` found them."""
 
     NAME = "seeds"
-    ARGUMENT = None
 
-    def on_create(self, parent: etree.Element) -> etree.Element:
-        element = etree.SubElement(parent, "div", {"class": "vg-seeds"})
+    def fill(self, element: etree.Element) -> None:
         path = self.context.library.root / certainty.RECORDED
-        if not path.exists():
-            element.text = "Nothing has been recorded yet; vgdocs seeds --record does."
-            return element
-        try:
-            html = fragments.seeds_table(json.loads(path.read_text(encoding="utf-8")), self.context.library.entries)
-        except (OSError, ValueError, drift.DriftError) as error:
-            self.context.report(str(error))
-            self.error_box(element, str(error))
+        if path.exists():
+            recorded = json.loads(path.read_text(encoding="utf-8"))
+            element.text = self.store(fragments.seeds_table(recorded, self.context.library.entries))
         else:
-            element.text = self.store(html)
-        return element
+            element.text = "Nothing has been recorded yet; vgdocs seeds --record does."
 
 
 class _Slips(Treeprocessor):
@@ -425,7 +421,7 @@ class _Slips(Treeprocessor):
             if element.attrib.pop(OPEN, None) is not None:
                 name = element.get("data-figure")
                 self._tell(element, f"the block of the figure {name} isn't closed by ///", f"/// figure | {name}")
-            if element.tag in HEADINGS:
+            if element.tag in math.HEADINGS:
                 for number in element.iter("data"):
                     name = f"{number.get('data-figure')}.{number.get('data-number')}"
                     message = "a heading cites a number, which would move its anchor with each measurement"
