@@ -1,6 +1,5 @@
 """Training programs with one known fault each, unlike one another, and healthy ones that look suspicious."""
 
-import itertools
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from vgdocs.probe import Probe, Verdict, diagnose
 from vgdocs.probe.rules import CAUSES, FOLLOWS
+from vgdocs.probe.trial import mlp
 
 SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] if seed else []) for seed in range(5)]
 FAULTS: dict[str, tuple[Callable, tuple[str, ...]]] = {}
@@ -29,13 +29,6 @@ def fault(*causes: str):
 def healthy(make):
     HEALTHY[make.__name__] = make
     return make
-
-
-def mlp(*sizes: int, activation=nn.ReLU) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in itertools.pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), activation()]
-    return nn.Sequential(*layers[:-1])
 
 
 def blobs(n: int = 256, features: int = 20, classes: int = 4) -> tuple[Tensor, Tensor]:
@@ -60,8 +53,7 @@ def adam(model, rate=3e-3, **options):
     return torch.optim.Adam(model.parameters(), rate, **options)
 
 
-# --- loss and output
-# ----------------------------------------------------------------------------------------------------
+# --- loss and output -------------------------------------------------------------------------------------------------
 
 
 @fault("softmax twice")
@@ -193,8 +185,7 @@ def a_penalty_with_the_wrong_sign(probe):
     fit(probe, model, adam(model, 1e-2), lambda z, x: F.mse_loss(z, x) - 2 * z.square().mean(), x, x, steps=200)
 
 
-# --- data
-# -----------------------------------------------------------------------------------------------------------------
+# --- data ------------------------------------------------------------------------------------------------------------
 
 
 @fault("inputs not scaled")
@@ -257,8 +248,7 @@ def seconds_into_a_tanh(probe):
     fit(probe, model, torch.optim.SGD(model.parameters(), 0.01), F.mse_loss, x, x.sin())
 
 
-# --- optimizer
-# ------------------------------------------------------------------------------------------------------------
+# --- optimizer -------------------------------------------------------------------------------------------------------
 
 
 @fault("learning rate too small")
@@ -363,8 +353,7 @@ def values_clipped_at_next_to_nothing(probe):
     fit(probe, model, torch.optim.SGD(model.parameters(), 0.1), F.cross_entropy, *blobs(), between=clip)
 
 
-# --- graph, weights, units
-# --------------------------------------------------------------------------------------------------
+# --- graph, weights, units -------------------------------------------------------------------------------------------
 
 
 @fault("frozen")
@@ -502,8 +491,7 @@ def linear_layers_that_are_too_large(probe):
     fit(probe, model, adam(model), lambda z, y: (z * y).sum(), torch.randn(64, 32), torch.randn(64, 32), steps=2)
 
 
-# --- healthy
-# --------------------------------------------------------------------------------------------------------------
+# --- healthy ---------------------------------------------------------------------------------------------------------
 
 
 @healthy

@@ -1,7 +1,6 @@
 """Healthy trainings of every family and by every means: nothing is said of them. The zoo has the plain networks."""
 
 import copy
-import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.utils.checkpoint import checkpoint
 
 from vgdocs.probe import Probe, diagnose
+from vgdocs.probe.trial import mlp
 
 SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] if seed else []) for seed in range(5)]
 STEPS = 40
@@ -95,11 +95,6 @@ def next_token(model: nn.Module) -> Callable[[], Tensor]:
         return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
 
     return loss
-
-
-def mlp(*sizes: int, activation=nn.ReLU) -> nn.Sequential:
-    pairs = itertools.pairwise(sizes)
-    return nn.Sequential(*[part for a, b in pairs for part in (nn.Linear(a, b), activation())][:-1])
 
 
 # --- convolutional ---------------------------------------------------------------------------------------------------
