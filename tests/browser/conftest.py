@@ -122,6 +122,14 @@ class Visitor:
         assert not to or self.page.url == to
         assert self.page.evaluate("window.still === true"), f"{self.page.url} was loaded anew"
 
+    def walk_to(self, selector: str) -> None:
+        """Press Tab until the focus is there."""
+        for _ in range(120):
+            self.page.keyboard.press("Tab")
+            if self.page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        raise AssertionError(f"Tab doesn't reach {selector}")
+
     def sees_the_figure(self) -> None:
         """The page's one figure is drawn, in a size to be read."""
         (plot,) = self.draw_all()

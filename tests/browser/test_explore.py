@@ -59,15 +59,6 @@ def asked(visitor) -> dict[str, str]:
     return {key: values[0] for key, values in parse_qs(urlsplit(visitor.page.url).query).items()}
 
 
-def walk_to(visitor, selector: str) -> None:
-    """Press Tab until the focus is there."""
-    for _ in range(120):
-        visitor.page.keyboard.press("Tab")
-        if visitor.page.evaluate("selector => document.activeElement.matches(selector)", selector):
-            return
-    raise AssertionError(f"Tab doesn't reach {selector}")
-
-
 def test_nothing_but_the_page_is_fetched_before_it_is_used(page, visit):
     with visit() as visitor:
         asked_for = []
@@ -151,23 +142,23 @@ def test_a_keyboard_is_enough(page, visit):
     with visit() as visitor:
         keys = visitor.page.keyboard
         visitor.open(page)
-        walk_to(visitor, "[name=activation]")
+        visitor.walk_to("[name=activation]")
         keys.type("tanh")
         drawn(visitor)
         visitor.page.wait_for_url("**activation=tanh**")
         before = said(visitor)
-        walk_to(visitor, "[name=depth]")
+        visitor.walk_to("[name=depth]")
         keys.press("ArrowRight")
         visitor.page.wait_for_url("**depth=100")
         assert "after 100 layers" in said(visitor)
-        walk_to(visitor, "[name=scale]")
+        visitor.walk_to("[name=scale]")
         keys.press("End")
         visitor.page.wait_for_url("**sigma_w2=128**")
         spoken = visitor.page.get_attribute("[name=scale]", "aria-valuetext")
         assert "128" in spoken
         assert said(visitor) != before
-        walk_to(visitor, ".vg-explorer-copy")
-        walk_to(visitor, ".vg-explorer-map td a")
+        visitor.walk_to(".vg-explorer-copy")
+        visitor.walk_to(".vg-explorer-map td a")
         keys.press("Home")
         keys.press("ArrowDown")
         label = visitor.page.evaluate("document.activeElement.ariaLabel")

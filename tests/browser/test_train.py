@@ -50,15 +50,6 @@ def query(visitor) -> str:
     return unquote(urlsplit(visitor.page.url).query)
 
 
-def walk_to(visitor, selector: str) -> None:
-    """Press Tab until the focus is there."""
-    for _ in range(120):
-        visitor.page.keyboard.press("Tab")
-        if visitor.page.evaluate("selector => document.activeElement.matches(selector)", selector):
-            return
-    raise AssertionError(f"Tab doesn't reach {selector}")
-
-
 def rests(visitor) -> bool:
     """Whether no step is taken for as long as many would take."""
     visitor.page.wait_for_timeout(300)  # for one that was under way
@@ -138,24 +129,24 @@ def test_a_keyboard_is_enough(page, visit):
     with visit() as visitor:
         keys = visitor.page.keyboard
         visitor.open(page)
-        walk_to(visitor, PLAY)
+        visitor.walk_to(PLAY)
         keys.press("Enter")
         reaches(visitor, 2)
         keys.press("Space")
         assert rests(visitor)
         assert visitor.page.inner_text(PLAY) == "Play"
         assert "Step " in visitor.page.inner_text(SAID)
-        walk_to(visitor, ".vg-train-step")
+        visitor.walk_to(".vg-train-step")
         before = state(visitor)["step"]
         keys.press("Enter")
         reaches(visitor, before + 1)
-        walk_to(visitor, "[name=view]")
+        visitor.walk_to("[name=view]")
         keys.press("ArrowRight")
         assert visitor.page.locator("[name=view]:checked").get_attribute("value") == "updates"
-        walk_to(visitor, "[name=which]")
+        visitor.walk_to("[name=which]")
         keys.press("ArrowRight")
         visitor.page.wait_for_function("document.querySelector('[name=activation]').value === 'relu'")
-        walk_to(visitor, "[name=depth]")
+        visitor.walk_to("[name=depth]")
         keys.press("ArrowRight")
         visitor.page.wait_for_url("**vs=depth:21,activation:relu,init:he")
         assert visitor.page.inner_text(".vg-slide:has([name=depth]) output") == "21"
