@@ -7,7 +7,6 @@ measured in the background and appear as they finish, and an error is shown in i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -393,14 +392,15 @@ class VgdocsPlugin(BasePlugin[Options]):
         self._runs = folder / "labs" / _code_digest()
         jupyter.config["cache_dir"] = str(self._runs)
         for run in self._runs.glob("*.json"):  # what isn't as a build left it is made again
-            if self.context.library.store.read_text(run.with_suffix(".whole")) != _digest(run):
+            if self.context.library.store.read_text(run.with_suffix(".whole")) != observe.digest(run.read_bytes()):
                 run.unlink()
 
     def _seal_labs(self) -> None:
         """Note what the labs' runs are, to know them by."""
         with contextlib.suppress(StoreError):
             for run in self._runs.glob("*.json"):
-                self.context.library.store.write_text(run.with_suffix(".whole"), _digest(run), "a lab's run")
+                digest = observe.digest(run.read_bytes())
+                self.context.library.store.write_text(run.with_suffix(".whole"), digest, "a lab's run")
 
     def _finish(self, page: Page, files: Files) -> None:
         """Make of what mkdocs-jupyter has rendered one of our pages, with the notebook beside it."""
@@ -444,14 +444,7 @@ def _told() -> Iterator[None]:
 
 def _code_digest() -> str:
     """A digest of this package's code."""
-    digest = hashlib.sha256()
-    for path in sorted(observe.PACKAGE.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return observe.digest(b"".join(path.read_bytes() for path in sorted(observe.PACKAGE.rglob("*.py"))))[:16]
 
 
 def _complain(text: str) -> None:

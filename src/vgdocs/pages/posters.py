@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -24,6 +23,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vgdocs.engine import observe
 from vgdocs.engine.store import Store, StoreError
 from vgdocs.pages import browser, site_assets
 from vgdocs.pages.browser import SCRIPTS, Browser, BrowserError
@@ -209,15 +209,14 @@ class Posters:
 
     def _path(self, plot: dict[str, Any], *more: str) -> Path:
         content = json.dumps([plot, *more], sort_keys=True) + self._drawing
-        digest = hashlib.sha256(content.encode()).hexdigest()[:32]
-        return self.store.folder / "posters" / f"{digest}.{'png' if more else 'html'}"
+        return self.store.folder / "posters" / f"{observe.digest(content.encode())}.{'png' if more else 'html'}"
 
     @cached_property
     def _drawing(self) -> str:
         """Digests of the loader, its style, the bundle and the modules that draw, on which all posters depend."""
         drawn_by = [self.assets / name for name in (*SCRIPTS, "vg.css")]
         paths = [*drawn_by, Path(browser.__file__), Path(__file__)]
-        return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file())
+        return " ".join(observe.digest(path.read_bytes()) for path in paths if path.is_file())
 
     def _read(self, path: Path) -> bytes:
         try:
