@@ -32,6 +32,8 @@ interface Window {
   vgTrainServe?: (post: (answer: Answer) => void) => (question: Question) => void
   Plotly: any
   vg: {
+    make: (tag: string, properties?: object, ...children: any[]) => any
+    load: (src: URL, what: string, isThere?: () => boolean) => Promise<void>
     mount: () => void
     paint: (plot: Plot, width: number, theme?: Theme) => Plot
     show: (element: HTMLElement, plot: Plot) => Promise<void>

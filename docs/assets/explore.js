@@ -7,23 +7,11 @@
 (() => {
   "use strict";
   const FOLDER = new URL("explore/", document.currentScript.src);
-
-  const make = (tag, properties = {}, ...children) => {
-    const element = Object.assign(document.createElement(tag), properties);
-    return element.append(...children), element;
-  };
+  const { make } = window.vg;
 
   // ---- The measurements ------------------------------------------------------------------------------------------
-  const loading = {}; // name of a file -> promise that it is there
-  const load = name => (loading[name] ??= new Promise((resolve, reject) => {
-    const fail = what => {
-      delete loading[name]; // the next touch may try again
-      reject(new Error(`The measurements ${what}.`));
-    };
-    const onload = () => (window.vgGrid?.[name] ? resolve() : fail("are damaged"));
-    const src = new URL(`${name}.js`, FOLDER); // a script, which works from the file system as well
-    document.body.append(make("script", { src, onload, onerror: () => fail("could not be loaded") }));
-  }));
+  // scripts, which work from the file system as well
+  const load = name => window.vg.load(new URL(`${name}.js`, FOLDER), "The measurements", () => window.vgGrid?.[name]);
   const fileOf = ({ norm, skip }) => `${norm}-${skip}`;
 
   /** What the page asks of the files that are there; all results are decimal logarithms, but for rates. */
@@ -401,7 +389,7 @@
         this.grid ??= openGrid(window.vgGrid.grid);
         return true;
       } catch (error) {
-        this.complain(error.message);
+        this.complain(`${error.message}.`);
         return false;
       }
     }

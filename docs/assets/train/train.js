@@ -15,21 +15,8 @@
   const SPOKEN = 6000; // ms between two summaries in words
   const CALM = 500; // ms between two frames for who asked for less motion
 
-  /** @type {(tag: string, properties?: object, ...children: any[]) => any} */
-  const make = (tag, properties = {}, ...children) => {
-    const element = Object.assign(document.createElement(tag), properties);
-    return element.append(...children), element;
-  };
-  /** Of a script in this folder: a promise that it is there. @type {Record<string, Promise<unknown>>} */
-  const loading = {};
-  const load = (/** @type {string} */ name) => (loading[name] ??= new Promise((resolve, reject) => {
-    const onerror = () => {
-      delete loading[name]; // the next touch may try again
-      reject(new Error(`What trains here, ${name}, could not be loaded.`));
-    };
-    document.body.append(make("script", { src: new URL(name, HERE), onload: resolve, onerror }));
-  }));
-
+  const { make } = window.vg;
+  const load = (/** @type {string} */ name) => window.vg.load(new URL(name, HERE), `What trains here, ${name},`);
   const reason = (/** @type {unknown} */ error) => (error instanceof Error ? error.message : String(error));
 
   // ---- Numbers ---------------------------------------------------------------------------------------------------
@@ -490,7 +477,7 @@
       try {
         await Promise.all(["settings.js", "engine.js", ...(inFiles ? ["worker.js"] : [])].map(load));
       } catch (error) {
-        return this.complain(reason(error));
+        return this.complain(`${reason(error)}.`);
       }
       if (this.post) return true;
       const take = (/** @type {Answer} */ answer) => this.take(answer);

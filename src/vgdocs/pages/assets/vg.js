@@ -48,6 +48,17 @@
     const element = Object.assign(document.createElement(tag), properties);
     return element.append(...children), element;
   };
+  /** Scripts by their addresses: promises that they are there. @type {Record<string, Promise<void>>} */
+  const loading = {};
+  /** @type {Window["vg"]["load"]} */
+  const load = (src, what, isThere = () => true) => (loading[src.href] ??= new Promise((resolve, reject) => {
+    const fail = (/** @type {string} */ how) => {
+      delete loading[src.href]; // offline, perhaps: the next touch may try again
+      reject(new Error(`${what} ${how}`));
+    };
+    const onload = () => (isThere() ? resolve() : fail("are damaged"));
+    document.body.append(make("script", { src, onload, onerror: () => fail("could not be loaded") }));
+  }));
   /** @param {string} selector */
   const all = selector => /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(selector));
   /** What an event happened in. @param {Event} event @param {string} selector @returns {HTMLElement | null} */
@@ -185,15 +196,13 @@
   }
 
   // ---- Drawing -------------------------------------------------------------------------------------------------
-  /** @type {Promise<any> | null} */
-  let bundle = null; // promise of Plotly, once a figure is near
-  const loadPlotly = () => (bundle ??= new Promise((resolve, reject) => {
-    const script = make("script", { src: BUNDLE, onload: () => resolve(window.Plotly) });
-    // Offline, perhaps: the next figure may try again.
-    script.onerror = () => (bundle = null, reject(new Error(`${BUNDLE.pathname} could not be loaded`)));
+  /** Plotly, once a figure is near. */
+  async function loadPlotly() {
     // Plotly puts its rules into this element if it finds it. One in the head would not survive instant navigation.
-    document.body.append(make("style", { id: "plotly.js-style-global" }), script);
-  }));
+    if (!(BUNDLE.href in loading)) document.body.append(make("style", { id: "plotly.js-style-global" }));
+    await load(BUNDLE, BUNDLE.pathname);
+    return window.Plotly;
+  }
 
   /** @type {Window["vg"]["paint"]} */
   const paint = ({ data, layout = {}, frames }, width, theme = readTheme()) =>
@@ -427,7 +436,7 @@
   addEventListener("beforeprint", () => repaintAll(readTheme(paper)));
   addEventListener("afterprint", () => repaintAll(readTheme()));
 
-  window.vg = { mount, paint, show }; // Material announces every page, the first one too; without it there is only this one
+  window.vg = { make: /** @type {any} */ (make), load, mount, paint, show }; // Material announces every page, the first one too; without it there is only this one
   if (window.document$) window.document$.subscribe(mount);
   else mount();
 })();
