@@ -160,10 +160,6 @@ class Evidence:
     def batchnorms(self) -> int:
         return sum("BatchNorm" in self.latest[name]["kind"] for name in self.names)
 
-    @property
-    def norms(self) -> int:
-        return len(self.family("norm"))
-
     def span(self, names: Sequence[str]) -> str:
         """Layers by their numbers in the forward pass and their names: layers 1-9 ("0" to "16")."""
         numbers = [self.number[name] for name in names]

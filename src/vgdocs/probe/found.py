@@ -44,8 +44,7 @@ class Attached:
 
     def __init__(self, found: Found, scaler: torch.amp.GradScaler | None, every: int | None) -> None:
         self.found = found
-        options = {} if every is None else {"every": every}
-        self.probe = Probe(found.model, found.optimizer, scaler if found.optimizer else None, **options)
+        self.probe = Probe(found.model, found.optimizer, scaler if found.optimizer else None, every)
         self.probe.__enter__()
 
     def watched(self) -> Watched:

@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -158,9 +157,7 @@ class _Watching:
         self._undo.callback(register_optimizer_step_post_hook(self._after_step).remove)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._undo.close()
 
     def end(self, error: BaseException | None) -> None:

@@ -152,7 +152,7 @@ def _share(part: float, whole: float) -> str:
 def expected_rate(e: Evidence) -> float | None:
     """The factor per layer that mean-field theory gives a plain stack of linear layers; None for other networks."""
     activation, sigma_w2 = e.activation, e.sigma_w2
-    plain = e.record.operations and not set(e.record.operations) - PLAIN and not e.norms and not e.record.joins
+    plain = e.record.operations and not set(e.record.operations) - PLAIN and not e.family("norm") and not e.record.joins
     if not plain or activation is None or sigma_w2 is None or len(e.hidden) < MANY:
         return None
     biases = [v for name in e.hidden if (v := e.first(name, "sigma_b2")) is not None]
