@@ -8,6 +8,7 @@
   "use strict";
   const FOLDER = new URL("explore/", document.currentScript.src);
   const { make } = window.vg;
+  const header = (scope, text) => make("th", { scope, textContent: text });
 
   // ---- The measurements ------------------------------------------------------------------------------------------
   // scripts, which work from the file system as well
@@ -284,7 +285,6 @@
       else if (here && sigma_w2 > here && !(axes.sigma_w2[s - 1] > here * 0.99)) cell.dataset.critical = "before";
       return cell;
     });
-    const header = (scope, text) => make("th", { scope, textContent: text });
     const rows = axes.activation.map((activation, a) =>
       make("tr", {}, header("row", names.activation(activation)), ...cells(activation, a)));
     const corner = make("th", { scope: "col", innerHTML: "σ<sub>w</sub>²" });
@@ -538,7 +538,6 @@
     const columns = { "gradient, median": gradient.median, "gradient, lowest": gradient.lo, "gradient, highest": gradient.hi,
                       "forward, median": forward.median, "forward, lowest": forward.lo, "forward, highest": forward.hi,
                       ...(theory.some(Number.isFinite) ? { theory } : {}) };
-    const header = (scope, text) => make("th", { scope, textContent: text });
     const rows = layers.map((layer, i) => make("tr", {}, header("row", layer),
       ...Object.values(columns).map(values => make("td", { innerHTML: number(values[i], 3) }))));
     const head = make("tr", {}, ...["layer", ...Object.keys(columns)].map(name => header("col", name)));
