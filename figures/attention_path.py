@@ -9,11 +9,6 @@ PyTorch's default weight variance 1/(3 width), no biases and random inputs:
 Attention trades the exponential for a dilution, about sqrt(1/3 (1 + 1/9)) / T a position: 1/T is the mean
 weight, 1/3 the squared norm of V's transpose, 1/9 what the keys add. The path length is Vaswani et al. 2017,
 table 1; that it is the only reason to prefer attention is not what they say (section 4).
-
-The root in the softmax is there to keep it from saturating ("We suspect", section 3.2.1): with queries and keys of
-variance one the logits have variance one with it and variance `width` without it, and then one position takes most of
-the weight. The gradient with respect to the query is that of the logits times the keys, over the root where there is
-one. So without the root it is larger, unless one weight is all but 1.
 """
 
 import math
@@ -24,19 +19,15 @@ from torch import Tensor
 
 from vgdocs import theory
 from vgdocs.experiments import band, band_traces, derive_seeds, weight
-from vgdocs.gradients import norms_of_gradients, rate
+from vgdocs.gradients import rate
 
 SEED = 0
 REPLICAS = 30
 STEPS = 200  # positions, T
 WIDTH = 64  # of an input, of the hidden state
 EVERY = 4  # positions between two points drawn
-WIDE = 256  # of queries and keys whose softmax is watched
-DRAWS = 1000  # of them
 WIDER = {
     "rnn_oldest": (1e6, "199 factors, each known to a few per cent"),
-    "logits.unscaled": (3.0, "it is a matter of luck how close the second largest of 200 logits comes"),
-    "queries.unscaled": (2.0, "it is a matter of luck how close the second largest of 200 logits comes"),
 }
 
 
@@ -55,19 +46,6 @@ def rnn(x: Tensor, g: torch.Generator) -> Tensor:
     return h
 
 
-def softmax_gradients(seed: int) -> list[list[float]]:
-    """||dL/dlogits|| and ||dL/dq|| of a softmax over T positions, with the root and without.
-
-    Queries and keys have variance one; the loss is one component of the output.
-    """
-    g = torch.Generator().manual_seed(seed)
-    q, k = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in [(WIDE,), (STEPS, WIDE)])
-    v = torch.randn(STEPS, generator=g, dtype=torch.float64)
-    q.requires_grad_()
-    logits = [k @ q / root for root in (math.sqrt(WIDE), 1.0)]  # (T,)
-    return [norms_of_gradients(torch.softmax(z, 0) @ v, [z, q]) for z in logits]
-
-
 def measure(seed: int = SEED) -> dict:
     """||dL/dx_t|| at every position t, from the last position's output."""
     norms = []  # (2, T) each, from the last position back to the first
@@ -80,8 +58,6 @@ def measure(seed: int = SEED) -> dict:
     attended, recurred = torch.stack(norms, dim=1)  # (REPLICAS, T) each
     others = attended[:, 1:]  # the last position asks: it has its query's gradient too
     newer, older = others[:, : STEPS // 2 - 1].sum(1), others[:, STEPS // 2 :].sum(1)
-    draws = torch.tensor([softmax_gradients(s) for s in derive_seeds(seed, DRAWS)], dtype=torch.float64)
-    (scaled, queries), (unscaled, erratic) = draws.permute(1, 2, 0)  # (DRAWS,) each
     return {
         "back": list(range(1, STEPS, EVERY)),
         "attention": band(attended[:, 1::EVERY].tolist()),
@@ -93,9 +69,6 @@ def measure(seed: int = SEED) -> dict:
         "attention_theory": math.sqrt((1 + 1 / 9) / 3) / STEPS,
         "attention_spread": float((others.amax(1) / others.amin(1)).quantile(0.5)),
         "attention_older_half": float((older / newer).quantile(0.5)),
-        "logits": {"scaled": float(scaled.log().mean().exp()), "unscaled": float(unscaled.log().mean().exp())},
-        "queries": {"scaled": float(queries.quantile(0.5)), "unscaled": float(erratic.quantile(0.5))},
-        "share_below_a_tenth": float((erratic < queries / 10).double().mean()),  # of the draws
     }
 
 
@@ -128,18 +101,3 @@ def claim_attention_dilutes_the_gradient(m):
     assert math.isclose(m["attention_theory"], 0.6086 / STEPS, rel_tol=1e-3)
     assert math.isclose(m["attention_share"], m["attention_theory"], rel_tol=0.15)
     assert 4.8 < m["attention_spread"] < 9
-
-
-def claim_without_the_root_the_logits_gradient_is_smaller(m):
-    """With queries and keys of 256 components the logits' gradient has a norm of {logits.scaled:.2f} with the root and
-    {logits.unscaled:.0e} without, as geometric means over 1,000 draws."""
-    assert 0.08 < m["logits"]["scaled"] < 0.13
-    assert 2.5e-3 < m["logits"]["unscaled"] < 9e-3
-
-
-def claim_without_the_root_the_queries_gradient_is_erratic(m):
-    """The queries' gradient has a median norm of {queries.scaled:.2f} with the root and {queries.unscaled:.2f} without;
-    in {share_below_a_tenth:.0%} of the draws it is less than a tenth of what the root makes it."""
-    assert 0.08 < m["queries"]["scaled"] < 0.13
-    assert 0.27 < m["queries"]["unscaled"] < 0.58
-    assert 0.19 < m["share_below_a_tenth"] < 0.32

