@@ -11,8 +11,8 @@ IDENTIFIER = re.compile(r"doi\.org/10\.|arxiv\.org/abs/\d{4}\.\d{4,5}|proceeding
 READ = ("*Full text*", "*Full text.*", "*Abstract.*", "*Second hand.*", "*Second hand*")
 
 ENTRIES = {match["key"]: match["text"] for match in ENTRY.finditer(SOURCES.read_text(encoding="utf-8"))}
-# books, theses and workshop papers that have neither DOI nor arXiv number
-WITHOUT_IDENTIFIER = {"hochreiter1991", "nair2010", "maas2013", "goodfellow2016", "mikolov2012"}
+# books, theses, workshop papers and posts that have neither DOI nor arXiv number
+WITHOUT_IDENTIFIER = {"hochreiter1991", "nair2010", "maas2013", "goodfellow2016", "mikolov2012", "jordan2024"}
 
 
 def citations() -> dict[str, list[str]]:
