@@ -38,7 +38,7 @@ RATE = 0.01  # of gradient descent
 ADAM_RATE, ADAM_DECAY = 1e-3, 1e-2
 TOLERANCE = {"variance": 0.1, "ratio": 3.0}
 WIDER = {
-    "ratio.strong ratio.slower": (200.0, "nineteen factors, each of which falls a hundredfold"),
+    "ratio.strong ratio.slower": (400.0, "nineteen factors, each of which falls a hundredfold"),
     "ratio.none ratio.mild ratio.adam ratio.adamw": (3.0, "a product over nineteen layers while they train"),
 }
 SWEEP = {"reason": "it follows the scale of weights and gradients while networks train, and ranks no two trainings"}

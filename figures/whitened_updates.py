@@ -47,6 +47,7 @@ SWEEP = {
 TOLERANCE = {"accuracy": 0.3, "error": 0.5, "restored": 0.3}
 WIDER = {
     "first.sigmoid.norm first.tanh.norm": (2.5, "a product over the layers"),
+    "first.tanh.second": (2.0, "two singular values of like size"),
     "last.sigmoid.second last.tanh.second": (2.5, "a product over the layers"),
     "last.tanh.restored": (2.1, "a count of one or two"),
     "first.sigmoid.error first.tanh.error last.sigmoid.error last.tanh.error": (2.2, "rounding errors"),
@@ -194,7 +195,7 @@ def claim_length_goes_down_and_directions_go_up(m):
     assert 1.7e-6 < m["first"]["sigmoid"]["norm"] < 9e-6
     assert 1.3e-3 < m["first"]["tanh"]["norm"] < 6e-3
     assert 0.4 < m["first"]["sigmoid"]["second"] < 0.85
-    assert 0.41 < m["first"]["tanh"]["second"] < 0.9
+    assert 0.33 < m["first"]["tanh"]["second"] < 0.95
     assert 5e-7 < m["last"]["sigmoid"]["second"] < 2.7e-6
     assert 5e-4 < m["last"]["tanh"]["second"] < 2.6e-3
 
