@@ -25,8 +25,8 @@ from vgdocs.experiments import Data, Stack, band, band_traces, derive_seeds, dig
 SEED = 0
 REPLICAS = 10  # networks whose first step is measured
 TRAINED = 3  # networks trained, of each width at each learning rate
-WIDTHS = {"16": 16, "64": 64, "256": 256}
-ENDS = ("16", "256")  # the widths whose best rates are compared
+WIDTHS = {"width_16": 16, "width_64": 64, "width_256": 256}
+ENDS = ("width_16", "width_256")  # the widths whose best rates are compared
 BASE = 16
 PIXELS, HIDDEN, CLASSES = 64, 3, 10
 BATCH = 64  # images
@@ -104,16 +104,16 @@ def measure(seed: int = SEED) -> dict:
     m: dict = {"moved": {}, "losses": {}, "best": {}, "falls": {}, "lowest": {}}
     for kind in KINDS["adam"]:
         steps = {name: band([first_step(kind, w, s, data) for s in seeds]) for name, w in WIDTHS.items()}
-        m["moved"][kind] = {f"width_{name}": step["median"] for name, step in steps.items()}
+        m["moved"][kind] = {name: step["median"] for name, step in steps.items()}
     for optimiser, rates in SWEEP["rates"].items():
         of = m["losses"][optimiser] = {
             kind: {name: losses(kind, optimiser, w, seeds[:TRAINED], data) for name, w in WIDTHS.items()}
             for kind in KINDS[optimiser]
         }
-        found = {kind: {f"width_{w}": best_rate(rates, of[kind][w]["median"]) for w in ENDS} for kind in of}
+        found = {kind: {w: best_rate(rates, of[kind][w]["median"]) for w in ENDS} for kind in of}
         m["best"][optimiser] = found
         m["falls"][optimiser] = {kind: at["width_16"] / at["width_256"] for kind, at in found.items()}
-        m["lowest"][optimiser] = {kind: min(of[kind]["256"]["median"]) for kind in of}
+        m["lowest"][optimiser] = {kind: min(of[kind]["width_256"]["median"]) for kind in of}
     return m
 
 
@@ -123,7 +123,7 @@ def draw(m: dict) -> go.Figure:
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, subplot_titles=titles)
     for row, kind in enumerate(KINDS["adam"], 1):
         for width, at in m["losses"]["adam"][kind].items():
-            fig.add_traces(band_traces(SWEEP["rates"]["adam"], at, f"width {width}"), rows=row, cols=1)
+            fig.add_traces(band_traces(SWEEP["rates"]["adam"], at, width.replace("_", " ")), rows=row, cols=1)
     fig.update_traces(showlegend=False, row=2, col=1)
     fig.update_yaxes(title="training loss", type="log")
     return fig.update_xaxes(title="learning rate of Adam", type="log", row=2, col=1)

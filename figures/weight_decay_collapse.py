@@ -1,4 +1,4 @@
-"""Weight decay takes twenty ReLU layers from He's scale to a gradient ratio of {ratio.strong:.0e} in {STEPS} steps.
+"""Weight decay takes twenty ReLU layers from He's scale to a gradient ratio of {ratio.strong:.0e} in {steps} steps.
 
 Without a loss, gradient descent with momentum mu and an L2 penalty multiplies a weight by exp(-eta lambda / (1 - mu))
 per step, nearly (the theory shown is the exact recursion of one weight). A layer's rate is in proportion to its
@@ -129,7 +129,7 @@ def measure(seed: int = SEED) -> dict:
     runs |= follow("sgd", {"shallow": (RATE, DECAYS["strong"])}, SHALLOW, seeds, data)
     for kind in ("adam", "adamw"):
         runs |= follow(kind, {kind: (ADAM_RATE, ADAM_DECAY)}, DEPTH, seeds, data)
-    m: dict = {"runs": runs, "variance": {}, "ratio": {}}
+    m: dict = {"steps": STEPS, "runs": runs, "variance": {}, "ratio": {}}
     for name, run in runs.items():
         for key in ("variance", "ratio"):
             m[key][name] = run[key]["median"][-1]
@@ -172,9 +172,10 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_decay_takes_the_scale(m):
-    """At a decay of 0.1 the weights' variance times the fan-in falls from 2 to {variance.strong:.0e} in {STEPS}
+    """At a decay of 0.1 the weights' variance times the fan-in falls from 2 to {variance.strong:.0e} in {steps}
     steps, and the gradient's ratio to {ratio.strong:.0e}, as theory without a loss has it; at half the rate to
     {variance.slower:.2f} and {ratio.slower:.0e}."""
+    assert m["steps"] == STEPS
     for name, rate in (("strong", RATE), ("slower", RATE / 2)):
         left = decayed(rate, DECAYS["strong"])[-1]
         assert math.isclose(m["variance"][name], 2 * left**2, rel_tol=0.25)
