@@ -1,4 +1,4 @@
-"""An implicit gradient grows to {pulled.at_0_999.size:.0f} times its size as one eigenvalue of the layer comes to 0.999.
+"""An implicit gradient grows to {pulled.at_0_999.size:.0f} times its size as an eigenvalue comes to 0.999.
 
 A deep equilibrium layer (Bai, Kolter & Koltun 2019) answers with the fixed point of z = tanh(W z + x). With J = df/dz
 there, the implicit function theorem gives dL/dx = D (I - J^T)^(-1) v, where D = diag(tanh') and v = dL/dz, and k
