@@ -12,7 +12,15 @@ READ = ("*Full text*", "*Full text.*", "*Abstract.*", "*Second hand.*", "*Second
 
 ENTRIES = {match["key"]: match["text"] for match in ENTRY.finditer(SOURCES.read_text(encoding="utf-8"))}
 # books, theses, workshop papers and posts that have neither DOI nor arXiv number
-WITHOUT_IDENTIFIER = {"hochreiter1991", "nair2010", "maas2013", "goodfellow2016", "mikolov2012", "jordan2024"}
+WITHOUT_IDENTIFIER = {
+    "hochreiter1991",
+    "nair2010",
+    "martens2010",
+    "maas2013",
+    "goodfellow2016",
+    "mikolov2012",
+    "jordan2024",
+}
 
 
 def citations() -> dict[str, list[str]]:
