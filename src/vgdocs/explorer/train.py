@@ -18,6 +18,10 @@ ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu",
 RECURRENT = ["rnn", "lstm", "gru"]
 TOYS = ["spirals", "circles", "moons", "xor"]
 SEQUENCES = {"values": ["first", "middle"], "default": "first"}
+INITS = ["pytorch", "xavier", "he", "lecun", "orthogonal"]
+NORMS = ["none", "batch", "layer", "rms"]
+SKIPS = ["none", "residual", "scaled", "rezero"]
+RATES = {"sgd": 0.1, "momentum": 0.01, "rmsprop": 0.001, "adam": 0.001}  # of each optimizer, unless it is said
 
 # What each key of a setting may be: one of `values`, or a number from `least` to `most`. Where that hangs on an earlier
 # key, `by` names it and `per` has the difference for each of its values. `nets` are those that have the key; else all.
@@ -26,46 +30,24 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "data": {
         "label": "Data",
         "by": "net",
-        "per": {
-            "mlp": {"values": ["digits", *TOYS], "default": "digits"},
-            **dict.fromkeys(RECURRENT, SEQUENCES),
-        },
+        "per": {"mlp": {"values": ["digits", *TOYS], "default": "digits"}, **dict.fromkeys(RECURRENT, SEQUENCES)},
     },
     "depth": {"label": "Hidden layers", "least": 1, "most": 50, "whole": True, "default": 20, "nets": ["mlp"]},
     "width": {"label": "Width", "least": 4, "most": 64, "whole": True, "default": 32},
     "length": {"label": "Time steps", "least": 10, "most": 200, "whole": True, "default": 50, "nets": RECURRENT},
     "activation": {"label": "Activation", "values": ACTIVATIONS, "default": "sigmoid", "nets": ["mlp"]},
-    "init": {
-        "label": "Initialisation",
-        "values": ["pytorch", "xavier", "he", "lecun", "orthogonal"],
-        "default": "pytorch",
-    },
+    "init": {"label": "Initialisation", "values": INITS, "default": "pytorch"},
     "gain": {"label": "Times", "least": 0.001, "most": 1000, "default": 1},
-    "norm": {
-        "label": "Normalisation",
-        "values": ["none", "batch", "layer", "rms"],
-        "default": "none",
-        "nets": ["mlp"],
-    },
-    "skip": {
-        "label": "Skip",
-        "values": ["none", "residual", "scaled", "rezero"],
-        "default": "none",
-        "nets": ["mlp"],
-    },
+    "norm": {"label": "Normalisation", "values": NORMS, "default": "none", "nets": ["mlp"]},
+    "skip": {"label": "Skip", "values": SKIPS, "default": "none", "nets": ["mlp"]},
     "forget": {"label": "Forget-gate bias", "least": -10, "most": 10, "default": 0, "nets": ["lstm"]},
-    "optimizer": {"label": "Optimiser", "values": ["sgd", "momentum", "rmsprop", "adam"], "default": "sgd"},
+    "optimizer": {"label": "Optimiser", "values": list(RATES), "default": "sgd"},
     "lr": {
         "label": "Learning rate",
         "least": 0.000001,
         "most": 1000,
         "by": "optimizer",
-        "per": {
-            "sgd": {"default": 0.1},
-            "momentum": {"default": 0.01},
-            "rmsprop": {"default": 0.001},
-            "adam": {"default": 0.001},
-        },
+        "per": {optimizer: {"default": rate} for optimizer, rate in RATES.items()},
     },
     "warmup": {"label": "Warm-up steps", "least": 0, "most": 10000, "whole": True, "default": 0},
     "clip": {"label": "Clip the norm at", "least": 0, "most": 1000, "default": 0},
