@@ -174,15 +174,9 @@ def _whole(x: Any) -> Any:
 
 def header() -> dict[str, Any]:
     """What the page needs beside the measurements; a grid that was recorded for another one is refused."""
+    named = {"activation": ACTIVATIONS, "family": FAMILIES, "sigma_w2": SIGMA_W2, "norm": NORMS, "skip": SKIPS}
     return {
-        "axes": {
-            "activation": list(ACTIVATIONS),
-            "family": list(FAMILIES),
-            "sigma_w2": list(SIGMA_W2),
-            "norm": list(NORMS),
-            "skip": list(SKIPS),
-            "depth": list(LAYERS),
-        },
+        "axes": {name: list(values) for name, values in (named | {"depth": LAYERS}).items()},
         "layers": {str(depth): list(layers) for depth, layers in LAYERS.items()},
         "units": UNITS,
         "marks": [{"sigma_w2": sigma_w2, "names": names} for sigma_w2, names in MARKS.items()],

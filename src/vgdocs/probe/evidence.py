@@ -316,22 +316,10 @@ class Evidence:
 
 
 LINEAR = {
-    *(
-        "Addmm",
-        "Mm",
-        "T",
-        "View",
-        "UnsafeView",
-        "Reshape",
-        "Transpose",
-        "Permute",
-        "Convolution",
-        "Squeeze",
-        "Unsqueeze",
-    ),
+    *("Addmm", "Mm", "T", "View", "UnsafeView", "Reshape", "ReshapeAlias", "Transpose", "Permute", "Squeeze"),
     *("Mean", "Sum", "Add", "AvgPool2D", "AdaptiveAvgPool2D", "Slice", "Select", "Expand", "Clone", "NativeBatchNorm"),
-    *("CudnnBatchNorm", "NativeDropout", "Cat", "ReshapeAlias", "MkldnnConvolution", "AsStrided", "Alias", "Index"),
-    *("AvgPool3D", "UnsafeSplit", "Split"),
+    *("CudnnBatchNorm", "NativeDropout", "Cat", "Convolution", "MkldnnConvolution", "AsStrided", "Alias", "Index"),
+    *("AvgPool3D", "UnsafeSplit", "Split", "Unsqueeze"),
 }
 BINARY = ("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits")
 

@@ -438,12 +438,8 @@ class _Measured:
     @cached_property
     def moved(self) -> bool:
         """Whether any parameter changed in this step."""
-        return any(
-            numbers != [0.0]
-            for (quantity, _), found in self._by_name.items()
-            if quantity == "update"
-            for _, numbers in found
-        )
+        updates = [found for (quantity, _), found in self._by_name.items() if quantity == "update"]
+        return any(numbers != [0.0] for found in updates for _, numbers in found)
 
     def all(self, quantity: str, of: int) -> list[tuple[tuple[Any, ...], list[float]]]:
         """What else tells them apart, and the numbers; of gradients, those of passes that reached a parameter."""
@@ -489,28 +485,22 @@ def _full(measured: _Measured, i: int, layer: Layer, row: Row) -> Row:
     outputs, gradients = measured.sizes.get(("signal", i), 0), measured.sizes.get(("zeros", i), 0)
     alive = measured.all("alive", i)
     norms = [norm for norm in (signal, row["activation_gradient"], row["weight_gradient"]) if norm is not None]
-    return dict(
-        zip(
-            FULL,
-            (
-                _over(signal, math.sqrt(outputs)),
-                _over(measured.total("zeros", i), gradients),
-                1 - sum(alive[0][1]) / len(alive[0][1]) if alive and alive[0][1] else None,
-                _over(measured.total("saturated", i), outputs),
-                weight,
-                _over(update, weight),
-                _variance(measured, layer.weight, layer.fan_out),
-                _variance(measured, layer.bias, layer.fan_out),
-                not all(math.isfinite(norm) for norm in norms) if norms else None,
-                None if layer.weight is None else measured.first("rows", layer.weight),
-                measured.step.facts.get(("values", i)),
-                ("half", i) in measured.step.facts,
-                gradients or None,
-                measured.first("gate", i),
-            ),
-            strict=True,
-        )
-    )
+    return {
+        "signal": _over(signal, math.sqrt(outputs)),
+        "zero_gradients": _over(measured.total("zeros", i), gradients),
+        "dead": 1 - sum(alive[0][1]) / len(alive[0][1]) if alive and alive[0][1] else None,
+        "saturated": _over(measured.total("saturated", i), outputs),
+        "weight": weight,
+        "update_ratio": _over(update, weight),
+        "sigma_w2": _variance(measured, layer.weight, layer.fan_out),
+        "sigma_b2": _variance(measured, layer.bias, layer.fan_out),
+        "nonfinite": not all(math.isfinite(norm) for norm in norms) if norms else None,
+        "rows": None if layer.weight is None else measured.first("rows", layer.weight),
+        "values": measured.step.facts.get(("values", i)),
+        "half": ("half", i) in measured.step.facts,
+        "elements": gradients or None,
+        "gate": measured.first("gate", i),
+    }
 
 
 def _step_row(measured: _Measured) -> Row:

@@ -568,15 +568,9 @@ class Probe:
             columns = x.view(-1, 1).float()
         squares = columns.square().mean(0).sqrt()
         there = torch.where(squares > 0, squares, torch.nan).nanmedian()
-        step.tensors["input", i] = torch.stack(
-            [
-                columns.square().mean().sqrt(),
-                squares.amax(),
-                there,
-                (~torch.isfinite(columns)).float().mean(),
-                columns.abs().nan_to_num(posinf=0.0).amax(),
-            ]
-        )
+        rms, bad = columns.square().mean().sqrt(), (~torch.isfinite(columns)).float().mean()
+        largest = columns.abs().nan_to_num(posinf=0.0).amax()
+        step.tensors["input", i] = torch.stack([rms, squares.amax(), there, bad, largest])
 
     def _activation_gradient(self, step: Step, i: int, call: int, part: int, gradient: Tensor) -> None:
         if step is not self._step:

@@ -58,14 +58,6 @@ def no_activations(e: Evidence) -> Finding | None:
         linear = operation.name in LINEAR | MOVES or (operation.name in SCALES and len(operation.below) < 2)
         if not linear:
             return None
-    evidence = (
-        f"between {e.span(weights)} there are only products and sums: together they can't do more than one layer."
-    )
-    return Finding(
-        "not learning",
-        "no activations",
-        tuple(weights),
-        evidence,
-        "an activation such as ReLU after each layer but the last",
-        "causes/activations.md",
-    )
+    only = f"between {e.span(weights)} there are only products and sums: together they can't do more than one layer."
+    remedy = "an activation such as ReLU after each layer but the last"
+    return Finding("not learning", "no activations", tuple(weights), only, remedy, "causes/activations.md")

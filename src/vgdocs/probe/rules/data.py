@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 from vgdocs.probe.evidence import Evidence
 from vgdocs.probe.finding import Finding
@@ -136,17 +137,8 @@ def labels_do_not_depend(e: Evidence) -> Finding | None:
         "look at ten examples with their labels as the network gets them; fit ten by heart: if that works and "
         "validation doesn't, it is the labels"
     )
-    bold = max(e.updates[:3]) > BOLD_START
-    decide = "train anew at a tenth of the learning rate: if the loss then falls it is the rate." if bold else ""
-    return Finding(
-        "not learning",
-        "labels do not depend on the inputs",
-        (),
-        evidence,
-        remedy,
-        PAGE,
-        e.numbers[-1],
-        (),
-        ("learning rate too large",) if bold else (),
-        decide,
-    )
+    found = Finding("not learning", "labels do not depend on the inputs", (), evidence, remedy, PAGE, e.numbers[-1])
+    if max(e.updates[:3]) <= BOLD_START:
+        return found
+    decide = "train anew at a tenth of the learning rate: if the loss then falls it is the rate."
+    return replace(found, alternatives=("learning rate too large",), decide=decide)

@@ -98,9 +98,8 @@ def gradients_accumulate(e: Evidence) -> Finding | None:
         f"{len(kept)} steps looked at ({kept[0][1]:.0%} of their norm at the first): each step adds to all that "
         "came before."
     )
-    return Finding(
-        "large updates", "gradients accumulate", (), evidence, "optimizer.zero_grad() before each backward pass", PAGE
-    )
+    remedy = "optimizer.zero_grad() before each backward pass"
+    return Finding("large updates", "gradients accumulate", (), evidence, remedy, PAGE)
 
 
 def cleared_too_late(e: Evidence) -> Finding | None:
@@ -159,14 +158,8 @@ def weight_decay(e: Evidence) -> Finding | None:
         "of them at each step, more than the gradient gives."
     )
     names = tuple(name for name, _ in shrunk)
-    return Finding(
-        "shrinking weights",
-        "weight decay",
-        names,
-        evidence,
-        "a weight decay of 0.01 to 0.1 for AdamW, 1e-4 for SGD",
-        PAGE,
-    )
+    remedy = "a weight decay of 0.01 to 0.1 for AdamW, 1e-4 for SGD"
+    return Finding("shrinking weights", "weight decay", names, evidence, remedy, PAGE)
 
 
 def learning_rate_too_small(e: Evidence) -> Finding | None:
@@ -275,15 +268,8 @@ def learning_rate_too_large(e: Evidence) -> Finding | None:
     if lr := e.setting("lr"):
         parts.append(f"the learning rate is {max(lr):g}")
     remedy = "a tenth of the learning rate, warm-up, or clipping the gradient's norm; a loss that is a mean, not a sum"
-    return Finding(
-        "large updates",
-        "learning rate too large",
-        tuple(large),
-        "; ".join(parts) + ".",
-        remedy,
-        "solutions/clipping.md",
-        since,
-    )
+    evidence, page = "; ".join(parts) + ".", "solutions/clipping.md"
+    return Finding("large updates", "learning rate too large", tuple(large), evidence, remedy, page, since)
 
 
 def _is_thrown_off(e: Evidence, loss: float | None) -> bool:
