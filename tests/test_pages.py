@@ -13,6 +13,7 @@ from mkdocs.utils.meta import get_data
 from vgdocs.engine.figure import find
 from vgdocs.engine.library import CitationError, Library
 from vgdocs.explorer import train
+from vgdocs.pages import front
 from vgdocs.pages.citations import Scanner, pages
 from vgdocs.pages.markdown import Context
 
@@ -88,6 +89,47 @@ def test_the_navigation_lists_every_page_once_and_no_other(config):
     labs = [path.relative_to(DOCS).as_posix() for path in sorted((DOCS / "labs").glob("*.py"))]
     assert [page for page, count in listed.items() if count > 1] == []
     assert set(listed) == {*PAGES, *labs}
+
+
+BOOK = [page for page in front.read(ROOT) if page.startswith(("problem/", "causes/", "solutions/"))]
+
+
+@pytest.mark.parametrize("page", BOOK)
+def test_a_page_of_the_book_says_how_hard_it_is_and_what_comes_before_it(page):
+    pages = front.read(ROOT)
+    say = (
+        f"write in the front matter of docs/{page}: `level: {' | '.join(front.LEVELS)}`, `needs: [pages, read, before]`"
+    )
+    assert pages[page].meta.get("level") in front.LEVELS, say
+    order = list(pages)
+    late = [need for need in pages[page].needs if order.index(need) > order.index(page)]
+    assert not late, f"docs/{page} needs what comes after it in the navigation"
+
+
+@pytest.mark.parametrize("page", [page for page in BOOK if page.startswith("solutions/")])
+def test_a_solution_says_what_it_is_against(page):
+    """A row of docs/map.md."""
+    say = (
+        f"write in the front matter of docs/{page}, for the map: `against:`, and below it for each cause that it helps "
+        "against `  causes/PAGE.md: [figure that shows it, a few words]`; `against: {}` for a page that is no cure"
+    )
+    assert isinstance(front.read(ROOT)[page].meta.get("against"), dict), say
+
+
+@pytest.mark.parametrize("page", BOOK)
+def test_a_page_of_the_book_begins_with_an_answer_and_ends_with_where_to_go(page):
+    """And a sentence leads to each of its figures."""
+    body = front.read(ROOT)[page].body
+    assert re.match(r"\s*# .+\n\n\w", body), "no sentence follows its title"
+    assert re.findall(r"^## (.+)$", body, re.MULTILINE)[-1] == "Where to go next"
+    for before, figure in re.findall(r"^(.+)\n\n/{3,} figure \| (\w+)", body, re.MULTILINE):
+        assert not before.startswith(("#", "///")), f"nothing introduces {figure}"
+
+
+def test_whoever_reads_the_book_in_order_sees_no_figure_twice(citations):
+    drawn = [citation for citation in citations if re.match(r"/+ *figure", citation.text) and citation.page in BOOK]
+    places = {figure: [c.page for c in drawn if c.figure == figure] for figure in {c.figure for c in drawn}}
+    assert {figure: pages for figure, pages in places.items() if len(pages) > 1} == {}
 
 
 def test_the_pages_folder_is_the_one_that_is_scanned(config):

@@ -86,7 +86,7 @@ class Scanner:
 
     def scan(self, text: str, page: str) -> list[Citation]:
         """The citations of one page's source, front matter included in the line count."""
-        front, body = _split(text)
+        front, body = split(text)
         candidates: list[Citation] = []
 
         def serial(match: re.Match[str], figure: str, number: str | None) -> int:
@@ -172,7 +172,7 @@ class _TableRecorder(_FigureRecorder):
     OPTIONS: ClassVar[dict[str, Any]] = TABLE_OPTIONS
 
 
-def _split(text: str) -> tuple[int, str]:
+def split(text: str) -> tuple[int, str]:
     """The number of lines of the front matter, and the rest."""
     match = re.match(r"---[ \t]*\n.*?\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", text, re.DOTALL)
     return (match[0].count("\n"), text[match.end() :]) if match else (0, text)

@@ -1,4 +1,4 @@
-"""The Markdown extension: figures, cited numbers, measured tables and the page of all numbers.
+"""The Markdown extension: figures, cited numbers, measured tables, the page of all numbers and the line under a title.
 
     After nineteen links [[sigmoid_decay.after_19_links:.2e]] is left.
 
@@ -43,7 +43,7 @@ from vgdocs.engine import drift, observe
 from vgdocs.engine import seeds as certainty
 from vgdocs.engine.library import CitationError, Entry, Library
 from vgdocs.engine.numbers import fill
-from vgdocs.pages import fragments, math, settings
+from vgdocs.pages import fragments, front, math, settings
 from vgdocs.pages.browser import REM, BrowserError
 from vgdocs.pages.citations import FIGURE_OPTIONS, NUMBER, TABLE_OPTIONS, Problem
 from vgdocs.pages.posters import EndlessError, Posters, height
@@ -70,6 +70,7 @@ class Context:
     library: Library
     mode: str = "auto"  # of the posters; one of settings.POSTERS
     page: str = ""
+    source: str = ""  # what is being converted, to know the page by where nobody names it
     problems: list[Problem] = field(default_factory=list)
     refreshes: bool = False  # whether each conversion brings the records up to date itself
     seen: dict[str, tuple[int, int]] | None = None  # the state of what they depend on, when it last did
@@ -135,13 +136,14 @@ class VgdocsExtension(BlocksExtension):
         self.context: Context = self.getConfig("context") or _own_context(str(Path(self.getConfig("root")).resolve()))
         super().extendMarkdown(md)
         md.preprocessors.register(_Refresh(self.context), "vg-refresh", 100)
+        md.treeprocessors.register(_UnderTitle(self.context), "vg-under-title", 2)
         md.inlinePatterns.register(_CitedNumber(self.context, md), "vg-number", 175)
         # after inline (20), so that what inline processors made is seen
         md.treeprocessors.register(_Slips(self.context, md), "vg-slips", 1)
         math.register(md, self.context.report)
 
     def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
-        for block in (_FigureBlock, _TableBlock, _NumbersBlock, _TimesBlock, _ChangesBlock, _SeedsBlock):
+        for block in (_FigureBlock, _TableBlock, _NumbersBlock, _TimesBlock, _ChangesBlock, _SeedsBlock, _MapBlock):
             block_mgr.register(block, {"context": self.context})
 
 
@@ -159,6 +161,7 @@ class _Refresh(Preprocessor):
         self.context = context
 
     def run(self, lines: list[str]) -> list[str]:
+        self.context.source = "\n".join(lines)
         if self.context.refreshes:
             state = _state(self.context.library)
             if state != self.context.seen:
@@ -397,6 +400,60 @@ class _SeedsBlock(_Listing):
             element.text = self.store(fragments.seeds_table(recorded, self.context.library.entries))
         else:
             element.text = "Nothing has been recorded yet; vgdocs seeds --record does."
+
+
+class _MapBlock(_TableBlock):
+    """`/// map | causes`: what is against each page of a folder, as pages say of themselves in their front matter."""
+
+    NAME = "map"
+    OPTIONS: ClassVar[dict[str, Any]] = {}
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        element = etree.SubElement(parent, "div", {"class": "vg-table vg-map"})
+        table = etree.SubElement(element, "table")
+        self.caption = etree.SubElement(table, "caption")
+        pages = front.read(self.context.library.root)
+        columns = {name: page.title for name, page in pages.items() if name.startswith(f"{self.argument.strip('/')}/")}
+        rows: list[dict[str, Any]] = []
+        for name in sorted(pages, key=lambda name: name in columns):  # a cause that has a cure of its own comes last
+            if pages[name].meta.get("against"):
+                try:
+                    cells = front.row(pages, name, columns)
+                    row = {"cure": {"text": pages[name].title, "page": name}}
+                    rows.append(row | {columns[column]: cells[column] for column in columns})
+                except front.FrontError as error:
+                    self.context.problems.append(Problem(name, error.text, str(error)))
+                    self.error_box(element, f"{name}: {error}")
+        fragments.fill_table(table, rows, ["cure", *columns.values()], "", "")
+        for head, name in zip(list(table.iter("th"))[1:], columns, strict=False):
+            head.text = ""
+            etree.SubElement(head, "a", {"href": name}).text = markdown.util.AtomicString(columns[name])
+        return element
+
+
+class _UnderTitle(Treeprocessor):
+    """The line under a page's title: its level, how long it takes to read, what to read first."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self.context = context
+
+    def run(self, root: etree.Element) -> None:
+        context, title = self.context, root.find("h1")
+        if title is None:
+            return
+        pages = front.read(context.library.root)
+        bodies = (name for name, page in pages.items() if page.body.strip() == context.source.strip())
+        name = context.page or next(bodies, "")
+        try:
+            line = front.line(pages, name) if name in pages else None
+        except front.FrontError as error:
+            context.report(str(error), error.text)
+            line = etree.Element("div", ERROR)
+            line.text = str(error)
+        if line is not None:
+            line.tail = "\n"
+            root.insert(list(root).index(title) + 1, line)
 
 
 class _Slips(Treeprocessor):

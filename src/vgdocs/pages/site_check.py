@@ -17,7 +17,7 @@ from vgdocs.engine.numbers import in_page
 from vgdocs.pages.citations import FILLER, Citation, Scanner, pages
 
 LEFTOVER = re.compile(
-    r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|table|numbers|times|changes|seeds)\b.*",
+    r"\[\[[A-Za-z_]\w*\.[\w.]+(?::[^\[\]]*)?\]\]|^/{3,}\s*(?:figure|table|numbers|times|changes|seeds|map)\b.*",
     re.MULTILINE,
 )
 GENERATED = ".vg-finding, .vg-meta, .vg-all-numbers"  # holds numbers that no page's source cites
