@@ -43,7 +43,7 @@ from vgdocs.engine import drift, observe
 from vgdocs.engine import seeds as certainty
 from vgdocs.engine.library import CitationError, Entry, Library
 from vgdocs.engine.numbers import fill
-from vgdocs.pages import fragments, front, math, settings
+from vgdocs.pages import fragments, front, math, settings, stills
 from vgdocs.pages.browser import REM, BrowserError
 from vgdocs.pages.citations import FIGURE_OPTIONS, NUMBER, TABLE_OPTIONS, Problem
 from vgdocs.pages.posters import EndlessError, Posters, height
@@ -141,6 +141,7 @@ class VgdocsExtension(BlocksExtension):
         # after inline (20), so that what inline processors made is seen
         md.treeprocessors.register(_Slips(self.context, md), "vg-slips", 1)
         math.register(md, self.context.report)
+        stills.register(md, self.context)
 
     def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
         for block in (_FigureBlock, _TableBlock, _NumbersBlock, _TimesBlock, _ChangesBlock, _SeedsBlock, _MapBlock):
