@@ -37,11 +37,11 @@ SWEEP = {
 }
 SOFT = {"identity": theory.linear, "clipped": F.hardtanh}  # what lends its slope
 KINDS = {
-    "exact": ("sign, exact gradient", "vanishing"),
-    "last": ("sign, only the last layer trained", "reference"),
-    "identity": ("sign, straight through", None),
-    "clipped": ("sign, clipped", "healthy"),
-    "tanh": ("tanh", "theory"),
+    "exact": ("exact gradient", "vanishing"),
+    "last": ("last layer alone", "reference"),
+    "identity": ("straight through", None),
+    "clipped": ("clipped", "healthy"),
+    "tanh": ("tanh units", None),
 }
 TOLERANCE = {"accuracy": 0.1}
 
@@ -123,10 +123,9 @@ def measure(seed: int = SEED) -> dict:
 def draw(m: dict) -> go.Figure:
     fig = make_subplots(rows=2, cols=1, vertical_spacing=0.2)
     layers = list(range(1, START["depth"] + 1))
-    for kind, label in (("identity", "straight through"), ("clipped", "clipped")):
+    for kind in SOFT:
         for name, scale in SCALES.items():
-            title = f"{label}, σ<sub>w</sub>² = {'1/3' if scale < 1 else 1}"
-            fig.add_traces(band_traces(layers, m["profile"][kind][name], title), rows=1, cols=1)
+            fig.add_traces(band_traces(layers, m["profile"][kind][name], *KINDS[kind]), rows=1, cols=1)
             line = [in_theory(kind, scale) ** (START["depth"] - layer) for layer in layers]
             fig.add_scatter(x=layers, y=line, name="theory", mode="lines", meta="theory", row=1, col=1)
     for kind, (name, role) in KINDS.items():
