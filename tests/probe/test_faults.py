@@ -192,28 +192,16 @@ def a_penalty_with_the_wrong_sign(probe):
 def a_cnn_on_bytes(probe):
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
     x = torch.randint(256, (128, 3, 8, 8)).float()
-    fit(
-        probe,
-        model,
-        torch.optim.SGD(model.parameters(), 0.01, momentum=0.9),
-        F.cross_entropy,
-        x,
-        (x.mean((1, 2, 3)) > 127).long(),
-    )
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    fit(probe, model, optimizer, F.cross_entropy, x, (x.mean((1, 2, 3)) > 127).long())
 
 
 @fault("targets not scaled")
 def salaries(probe):
     model = mlp(8, 32, 1)
     x = torch.randn(256, 8)
-    fit(
-        probe,
-        model,
-        torch.optim.SGD(model.parameters(), 1e-6),
-        lambda p, y: ((p - y) ** 2).mean(),
-        x,
-        3e4 + 1e4 * x[:, :1],
-    )
+    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+    fit(probe, model, optimizer, lambda p, y: ((p - y) ** 2).mean(), x, 3e4 + 1e4 * x[:, :1])
 
 
 @fault("nan in the input")
@@ -386,15 +374,8 @@ def a_sign_in_the_middle(probe):
 
 @fault("no activations")
 def convolutions_with_nothing_between(probe):
-    model = nn.Sequential(
-        nn.Conv2d(1, 8, 3),
-        nn.BatchNorm2d(8),
-        nn.Conv2d(8, 8, 3),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(32, 16),
-        nn.Linear(16, 4),
-    )
+    convolutions = [nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.AvgPool2d(2)]
+    model = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(32, 16), nn.Linear(16, 4))
     fit(probe, model, adam(model), F.cross_entropy, torch.randn(64, 1, 8, 8), torch.randint(4, (64,)))
 
 
@@ -404,14 +385,8 @@ def a_cnn_of_ones(probe):
     nn.init.constant_(model[0].weight, 0.1)
     nn.init.constant_(model[0].bias, 0.0)
     nn.init.constant_(model[3].weight, 0.01)
-    fit(
-        probe,
-        model,
-        torch.optim.SGD(model.parameters(), 0.1),
-        F.cross_entropy,
-        torch.randn(64, 1, 8, 8),
-        torch.randint(4, (64,)),
-    )
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    fit(probe, model, optimizer, F.cross_entropy, torch.randn(64, 1, 8, 8), torch.randint(4, (64,)))
 
 
 @fault("dropout")

@@ -773,11 +773,8 @@ class TestWhatItLeavesBehind:
     def state(self, model, optimizer):
         """Every attribute that hooks live in."""
         names = (
-            "_forward_hooks",
-            "_forward_pre_hooks",
-            "_backward_hooks",
-            "_backward_pre_hooks",
-            "_forward_hooks_with_kwargs",
+            *("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs"),
+            *("_backward_hooks", "_backward_pre_hooks"),
         )
         modules = [{name: dict(getattr(m, name)) for name in names} | {"own": set(vars(m))} for m in model.modules()]
         parameters = [(p._post_accumulate_grad_hooks, p._backward_hooks) for p in model.parameters()]
