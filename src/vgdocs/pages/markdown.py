@@ -141,7 +141,7 @@ class VgdocsExtension(BlocksExtension):
         # after inline (20), so that what inline processors made is seen
         md.treeprocessors.register(_Slips(self.context, md), "vg-slips", 1)
         math.register(md, self.context.report)
-        stills.register(md, self.context)
+        stills.register(md, self.context.library, self.context.later, self.context.report)
 
     def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
         for block in (_FigureBlock, _TableBlock, _NumbersBlock, _TimesBlock, _ChangesBlock, _SeedsBlock, _MapBlock):

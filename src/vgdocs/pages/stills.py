@@ -14,7 +14,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from vgdocs.engine import observe
 if TYPE_CHECKING:
     from markdown import Markdown
 
-    from vgdocs.pages.markdown import Context
+    from vgdocs.engine.library import Library
 
 ENGINE = "docs/assets/train"  # from the project's root
 FILES = ("settings.js", "engine.js", "digits.js")
@@ -195,12 +195,14 @@ def html(folder: Path, link: str) -> str:
 class Stills(Treeprocessor):
     """Puts a still after each paragraph that says what to watch."""
 
-    def __init__(self, context: Context, md: Markdown) -> None:
+    def __init__(
+        self, md: Markdown, library: Library, later: Callable[[str], str], report: Callable[[str, str], None]
+    ) -> None:
         super().__init__(md)
-        self.context = context
+        self.library, self.later, self.report = library, later, report
 
     def run(self, root: etree.Element) -> None:
-        folder = self.context.library.root / ENGINE
+        folder = self.library.root / ENGINE
         if not (folder / "engine.js").exists():
             return
         for parent in list(root.iter()):
@@ -218,13 +220,13 @@ class Stills(Treeprocessor):
         sources = [observe.digest((folder / name).read_bytes()) for name in FILES]
         source = json.dumps([link, *sources, _own_digest()])
         try:
-            drawn = self.context.library.store.derived("stills", source, lambda _: html(folder, link))
+            drawn = self.library.store.derived("stills", source, lambda _: html(folder, link))
         except (ImportError, ValueError) as error:
-            self.context.report(f"no still of what is to be watched: {error}", href)
+            self.report(f"no still of what is to be watched: {error}", href)
             return None
         block = etree.Element("div", {"class": "vg-still"})
         picture = etree.SubElement(block, "a", {"href": href})
-        picture.text = self.md.htmlStash.store(self.context.later(drawn))
+        picture.text = self.md.htmlStash.store(self.later(drawn))
         return block
 
 
@@ -233,6 +235,7 @@ def _own_digest() -> str:
     return observe.digest(Path(__file__).read_bytes())
 
 
-def register(md: Markdown, context: Context) -> None:
+def register(md: Markdown, library: Library, later: Callable[[str], str], report: Callable[[str, str], None]) -> None:
+    """Have stills made; `later` is asked for what stands in their place, `report` is told what fails, and where."""
     # after inline (20), so that links are there; before MkDocs (0) makes addresses of them
-    md.treeprocessors.register(Stills(context, md), "vg-stills", 3)
+    md.treeprocessors.register(Stills(md, library, later, report), "vg-stills", 3)
