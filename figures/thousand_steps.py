@@ -217,8 +217,8 @@ def claim_plain_and_default_units_vanish(m):
 
 
 def claim_tanh_undoes_an_orthogonal_matrix(m):
-    """With an orthogonal matrix the slopes of tanh take {orthogonal.rate:.2f} per step, as theory says, and leave
-    {orthogonal.left:.0e}; without tanh all is left, {linear.left:.3f}."""
+    """With an orthogonal matrix the slopes of tanh pass back {orthogonal.rate:.2f} per step, as theory says, and
+    {orthogonal.left:.0e} is left; without tanh all is left, {linear.left:.3f}."""
     rate = m["orthogonal"]["rate"]
     for end in ("lo", "median", "hi"):
         assert math.isclose(rate[end], theory.rate(torch.tanh, 1.0, SIGMA2), rel_tol=0.015)
