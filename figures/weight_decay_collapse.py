@@ -153,15 +153,15 @@ def draw(m: dict) -> go.Figure:
     steps = list(range(0, STEPS + 1, EVERY))
     shown = {
         "none": ("no decay", "healthy"),
-        "mild": ("0.01", None),
-        "strong": ("0.1", "vanishing"),
-        "shallow": ("0.1, three layers", None),
+        "mild": ("decay 0.01", None),
+        "strong": ("decay 0.1", "vanishing"),
+        "shallow": ("decay 0.1, three layers", None),
     }
     for name, (label, role) in shown.items():
         for row, key in enumerate(("variance", "ratio"), 1):
             fig.add_traces(band_traces(steps, m["runs"][name][key], label, role), rows=row, cols=1)
     left = decayed(RATE, DECAYS["strong"])
-    theory = {"mode": "lines", "name": "0.1, theory without a loss", "meta": "theory", "x": steps}
+    theory = {"mode": "lines", "name": "decay 0.1, theory without a loss", "meta": "theory", "x": steps}
     fig.add_scatter(**theory, y=[2 * w**2 for w in left], row=1, col=1)
     fig.add_scatter(**theory, y=[w ** (DEPTH - 1) for w in left], row=2, col=1)
     fig.update_traces(showlegend=False, row=2, col=1)
