@@ -186,6 +186,13 @@ def test_a_project_without_figures(project):
     assert json.loads((project.site / "numbers.json").read_text())["figures"] == {}
 
 
+def test_a_project_s_own_files_are_left_alone(project):
+    (project.root / "data.json").write_text("{}")
+    before = set(project.root.iterdir())
+    assert project.mkdocs("build", "--strict")[0] == 0
+    assert set(project.root.iterdir()) - before <= {project.site, project.root / ".vgdocs"}
+
+
 def test_a_lab_that_fails_is_one_more_problem_and_a_box_in_its_page(project):
     project.edit(project.root / "mkdocs.yml", "  - vgdocs\n", f"  - vgdocs\n{LABS}")
     project.page("index", PAGE.replace("halving.last", "halving.lst"))

@@ -60,8 +60,8 @@ def test_a_still_follows_and_is_a_link_to_the_same_setting(convert):
     assert still.a["href"] == first.a["href"] == f"../train.md?{SMALL}"
     assert still.svg["aria-hidden"] == "true"
     words = still.a.get_text().replace(" × ", "×")
-    gradient, right = r"layer 1 gets \S+ of the output layer’s gradient", r"\d+ % of the answers are right"
-    assert re.fullmatch(rf"At step 5 \(dashed: step 0\) {gradient}, and {right} \(by guessing 10 %\)\.", words)
+    gradient, right = r"layer 1 gets .+ of the output layer’s gradient", r"\d+\s% of the answers are right"
+    assert re.fullmatch(rf"At step 5 \(dashed: step 0\) {gradient}, and {right} \(by guessing 10\s%\)\.", words)
 
 
 def test_two_networks_are_told_apart(convert):
@@ -150,7 +150,14 @@ class TestDrawing:
         assert 'class="h" d="M0 0' in drawn
 
     @pytest.mark.parametrize(
-        ("value", "text"), [(0.5, "0.5"), (3e-17, "3 × 10⁻¹⁷"), (12.34, "12"), (123.0, "123"), (2400.0, "2 × 10³")]
+        ("value", "text"),
+        [
+            (0.5, "0.5"),
+            (3e-17, "3\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10⁻¹⁷"),
+            (12.34, "12"),
+            (123.0, "123"),
+            (2400.0, "2\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10³"),
+        ],
     )
     def test_numbers_in_words(self, value, text):
         assert stills.number(value) == text

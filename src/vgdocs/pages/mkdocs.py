@@ -89,7 +89,7 @@ class VgdocsPlugin(BasePlugin[Options]):
         self._over = threading.Event()  # the server shuts down
         self._loaded = self._refused = ""  # this package's code as it runs here, and a state of it that can't be loaded
         self._name = ""  # of the site, as text
-        self._runs = Path()  # of the labs, as mkdocs-jupyter keeps them
+        self._runs: Path | None = None  # of the labs, as mkdocs-jupyter keeps them, if it is there
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         if command == "gh-deploy":
@@ -398,7 +398,7 @@ class VgdocsPlugin(BasePlugin[Options]):
     def _seal_labs(self) -> None:
         """Note what the labs' runs are, to know them by."""
         with contextlib.suppress(StoreError):
-            for run in self._runs.glob("*.json"):
+            for run in self._runs.glob("*.json") if self._runs else ():
                 digest = observe.digest(run.read_bytes())
                 self.context.library.store.write_text(run.with_suffix(".whole"), digest, "a lab's run")
 

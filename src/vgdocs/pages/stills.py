@@ -39,7 +39,8 @@ ROWS = 30  # of the strip at most: of more layers or time steps every second, or
 LAST = 20  # steps over which the accuracy is averaged
 NAMES = {"relu": "ReLU", "pytorch": "PyTorch’s", "xavier": "Xavier’s", "he": "He’s", "lecun": "LeCun’s", "sgd": "SGD"}
 NAMES |= {"adam": "Adam", "rnn": "tanh RNN", "lstm": "LSTM", "gru": "GRU", "mlp": "feed-forward"}
-GUESSING = {"digits": "10 %", "first": "25 %", "middle": "25 %"}  # else two classes
+GUESSING = {"digits": 10, "first": 25, "middle": 25}  # per cent that are right; of the others' two classes 50
+PER_CENT = "\N{NO-BREAK SPACE}%"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LEVELS = (0.5, 1.5, 3, 8)  # decades from the last layer's gradient, from which on a colour is deeper
 WIDTH, HEIGHT, DOTS = 150, 60, 50  # of the drawing, and of its part to the left of the strip
@@ -137,7 +138,7 @@ def number(value: float) -> str:
     if not value or 0.01 <= value < 1000:
         return f"{value:.2g}" if value < 100 else f"{value:.0f}"
     digit, _, power = f"{value:.0e}".partition("e")
-    return f"{digit} × 10{str(int(power)).translate(SUPERSCRIPTS)}"
+    return f"{digit}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(power)).translate(SUPERSCRIPTS)}"
 
 
 def in_words(network: dict[str, Any]) -> str:
@@ -148,16 +149,13 @@ def in_words(network: dict[str, Any]) -> str:
         return f"{when} its numbers are no longer finite."
     setting, right = network["setting"], [float(value) for value in network["accuracy"][-LAST:]]
     one, other = ("layer 1", "the output layer") if setting["net"] == "mlp" else ("time step 1", "the last one")
-    share = "no gradient" if not first else f"{number(first / last)} of {other}’s gradient"
-    if first > last:
-        share = f"{number(first / last)} times {other}’s gradient"
+    if not first or not last:
+        share = "no gradient"
+    else:
+        share = f"{number(first / last)} {'times' if first > last else 'of'} {other}’s gradient"
     return (
-        (
-            f"{when} {one} gets {share}, and {sum(right) / len(right):.0%} of the answers are right "
-            f"(by guessing {GUESSING.get(setting['data'], '50 %')})."
-        )
-        .replace("%", " %")
-        .replace("  %", " %")
+        f"{when} {one} gets {share}, and {100 * sum(right) / len(right):.0f}{PER_CENT} of the answers are right "
+        f"(by guessing {GUESSING.get(setting['data'], 50)}{PER_CENT})."
     )
 
 
