@@ -169,7 +169,8 @@ def numbers_table(entry: Entry) -> str:
 
     def rows() -> Iterator[list[str]]:
         for name, value in entry.numbers.items():
-            shown = _number_html(entry.name, name, value, format_number(value).html)
+            # the row names it; of so many numbers each attribute weighs
+            shown = f'<data value="{in_page(value)}">{format_number(value).html}</data>'
             by = "<br>".join(escape(c.name.removeprefix("claim_").replace("_", " ")) for c in bounds.get(name, []))
             yield [f"<code>{escape(name)}</code>", shown, by]
 
