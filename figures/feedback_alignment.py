@@ -121,14 +121,15 @@ def measure(seed: int = SEED) -> dict:
 
 def draw(m: dict) -> go.Figure:
     """Accuracy over Adam's learning rate, of each rule in both depths."""
-    titles = [f"{depth} layers" for depth in DEPTHS]
-    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, subplot_titles=titles, vertical_spacing=0.12)
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     for kind, (rule, activation, depth) in KINDS.items():
         name, role = RULES[rule] if activation == "sigmoid" else ("direct, tanh", "reference")
         swept = m["swept"][kind]["adam"]
         fig.add_traces(band_traces(swept["rates"], swept, name, role), rows=DEPTHS.index(depth) + 1, cols=1)
     fig.update_xaxes(type="log").update_xaxes(title="Adam's learning rate", row=2, col=1)
-    return fig.update_yaxes(title="accuracy on test images", range=[0, 1])
+    for row, depth in enumerate(DEPTHS, 1):
+        fig.update_yaxes(title=f"accuracy, {depth} layers", range=[0, 1], row=row, col=1)
+    return fig
 
 
 def claim_the_message_arrives(m):
@@ -171,7 +172,7 @@ def claim_where_images_stay_apart_depth_is_no_bar(m):
     """In 12 layers of tanh the units of the last layer differ by {spread.tanh_12:.0e} between images, and direct
     feedback alignment, which tells the first layer {left.tanh_12:.2f} of what the last one is told, reaches
     {accuracy.tanh_12:.2f}."""
-    assert 3.3e-4 < m["spread"]["tanh_12"]["lo"] <= m["spread"]["tanh_12"]["median"]
+    assert 3.9e-4 < m["spread"]["tanh_12"]["lo"] <= m["spread"]["tanh_12"]["median"]
     assert m["spread"]["tanh_12"]["median"] <= m["spread"]["tanh_12"]["hi"] < 7.5e-4
     assert 0.6 < m["left"]["tanh_12"]["lo"] <= m["left"]["tanh_12"]["median"] <= m["left"]["tanh_12"]["hi"] < 1.1
     accuracy = m["accuracy"]["tanh_12"]

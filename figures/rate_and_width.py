@@ -119,13 +119,13 @@ def measure(seed: int = SEED) -> dict:
 
 def draw(m: dict) -> go.Figure:
     """Training loss over Adam's rate at three widths: standard above, muP below."""
-    titles = ["standard parametrisation", "muP"]
-    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, subplot_titles=titles)
-    for row, kind in enumerate(KINDS["adam"], 1):
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    titles = ("training loss, standard", "training loss, muP")
+    for row, (kind, title) in enumerate(zip(KINDS["adam"], titles, strict=True), 1):
+        fig.update_yaxes(title=title, type="log", row=row, col=1)
         for width, at in m["losses"]["adam"][kind].items():
             fig.add_traces(band_traces(SWEEP["rates"]["adam"], at, width.replace("_", " ")), rows=row, cols=1)
     fig.update_traces(showlegend=False, row=2, col=1)
-    fig.update_yaxes(title="training loss", type="log")
     return fig.update_xaxes(title="learning rate of Adam", type="log", row=2, col=1)
 
 

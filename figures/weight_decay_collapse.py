@@ -36,7 +36,7 @@ MOMENTUM = 0.9
 DECAYS = {"none": 0.0, "mild": 1e-2, "strong": 1e-1}
 RATE = 0.01  # of gradient descent
 ADAM_RATE, ADAM_DECAY = 1e-3, 1e-2
-TOLERANCE = {"variance": 0.1, "ratio": 3.0}
+TOLERANCE = {"variance": 0.1, "ratio": 1.0}
 WIDER = {
     "ratio.strong ratio.slower": (400.0, "nineteen factors, each of which falls a hundredfold"),
     "ratio.none ratio.mild ratio.adam ratio.adamw": (3.0, "a product over nineteen layers while they train"),

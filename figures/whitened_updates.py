@@ -44,7 +44,7 @@ SWEEP = {
     },
     "epochs": 10,
 }
-TOLERANCE = {"accuracy": 0.3, "error": 0.5, "restored": 0.3}
+TOLERANCE = {"accuracy": 0.3, "first": 0.5, "last": 0.5}
 WIDER = {
     "first.sigmoid.norm first.tanh.norm": (2.5, "a product over the layers"),
     "first.tanh.second": (2.0, "two singular values of like size"),
