@@ -26,9 +26,8 @@ def test_it_is_read_and_walked_through(deployed, visit, width):
         assert walked == [width == 1280] * heads + [True] * (len(walked) - heads)
         figure = cell.locator("a").get_attribute("href").partition("#")[2]
         cell.locator("a").click()
-        page.wait_for_function(
-            "id => document.getElementById(id)?.getBoundingClientRect().top < innerHeight", arg=figure
-        )
+        page.locator(f"[id={figure}]").wait_for()
+        assert page.url.endswith(f"#{figure}")
 
 
 def test_each_entry_leads_to_a_figure(deployed):

@@ -92,7 +92,7 @@ def results(page):
     while known < items.count():
         known = items.count()
         page.locator(".md-search__scrollwrap").evaluate("box => box.scrollTo(0, box.scrollHeight)")
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(500)
     page.evaluate("document.querySelectorAll('.md-search-result__more').forEach(more => more.open = true)")
     return items
 
