@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from urllib.parse import urljoin
 
 import pytest
@@ -40,6 +41,14 @@ def test_the_first_paint_waits_for_one_stylesheet(deployed):
         assert len(sheets) == 1, f"{page or 'home'} waits for {sheets}"
         waits = [s["src"] for s in deployed.html(page).select("script[src]") if not s.has_attr("defer")]
         assert not waits, f"{page or 'home'} waits for {waits}"
+
+
+def test_the_network_that_trains_in_the_page_is_a_small_program(deployed):
+    """Its engine, its settings, its worker and the page's own script; the digits are data."""
+    scripts = [path for path in (deployed.folder / "latest/assets/train").glob("*.js") if path.name != "digits.js"]
+    assert len(scripts) == 4
+    sizes = {path.name: len(gzip.compress(path.read_bytes())) / 1024 for path in scripts}
+    assert sum(sizes.values()) <= 25, sizes
 
 
 @pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
