@@ -192,7 +192,7 @@ def claim_its_size_is_not_what_slows_adam(m):
 
 def claim_the_size_alone_does_not_decide(m):
     """A sigmoid whose weights keep the gradient's size gets no further than {accuracy.sigmoid_critical:.2f}, and ReLU
-    with Xavier's weights, whose gradient vanishes slowly, gets to {accuracy.relu_xavier:.2f}."""
+    with Xavier's weights, whose gradient vanishes more slowly, gets to {accuracy.relu_xavier:.2f}."""
     critical, xavier = m["accuracy"]["sigmoid_critical"], m["accuracy"]["relu_xavier"]
     assert 0.12 < critical["lo"] <= critical["median"] <= critical["hi"] < 0.4 < m["accuracy"]["relu_he"]["lo"]
     assert 0.15 < xavier["lo"] <= xavier["median"] <= xavier["hi"] < 0.7

@@ -11,9 +11,9 @@ target says "yes". With s the sigmoid:
 
 A softmax inside and another in the loss: probabilities p lie between 0 and 1, and as logits they can't be far apart, so
 that the loss of K classes never falls below log(1 + (K - 1) / e). At equal logits the inner softmax divides the
-gradient by K. A temperature T, softmax(z / T), divides it by T, and where the targets are made at the same temperature
-(Hinton et al. 2015, section 2) by about T^2. Computed apart, in float32, the sigmoid is rounded to 1 before the
-logarithm could make up for its slope. Nothing is trained; the lowest losses are found by descent on the logits.
+gradient by K. A high temperature T, softmax(z / T), divides it by T, and where the targets are made at the same
+temperature (Hinton et al. 2015, section 2) by about T^2. Computed apart, in float32, the sigmoid is rounded to 1 before
+the logarithm could make up for its slope. Nothing is trained; the lowest losses are found by descent on the logits.
 """
 
 import math

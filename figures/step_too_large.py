@@ -2,7 +2,7 @@
 
 Three hidden ReLU layers at He's scale learn 500 digits, all of them in every step, without noise between batches.
 Their gradient is as large in the first layer as in the last, so nothing explodes on its way back. On a bowl of
-curvature c a step of gradient descent overshoots by more than it goes down once its rate is above 2 / c. Here c is the
+curvature c a step of gradient descent ends higher up on the other side once its rate is above 2 / c. Here c is the
 sharpness, the largest eigenvalue of the loss's Hessian at the start. A network is no bowl: somewhat above 2 / c it
 moves to flatter ground and trains (Lewkowycz et al. 2020, arXiv 2003.02218; on training at the limit Cohen et al. 2021,
 arXiv 2103.00065); far above it the loss leaps.
