@@ -1,4 +1,4 @@
-"""A weight decay of 0.1 takes 20 ReLU layers from He's scale to a gradient ratio of {ratio.strong:.0e} in {steps} steps.
+"""A weight decay of 0.1 takes 20 ReLU layers of He's scale to a gradient ratio of {ratio.strong:.0e} in {steps} steps.
 
 Without a loss, gradient descent with momentum mu and an L2 penalty multiplies a weight by exp(-eta lambda / (1 - mu))
 per step, nearly (the theory shown is the exact recursion of one weight). A layer's rate is in proportion to its
