@@ -104,7 +104,7 @@ def draw(m: dict) -> go.Figure:
     theory = [m["graph"]["eigenvalue"] ** block for block in blocks]
     for row in (1, 2):
         fig.add_scatter(x=blocks, y=theory, name="λ<sup>blocks</sup>", mode="lines", meta="theory", row=row, col=1)
-    fig.update_yaxes(type="log", exponentformat="power")
+    fig.update_yaxes(type="log")
     fig.update_yaxes(title="what tells nodes<br>apart, share", row=1, col=1)
     fig.update_yaxes(title="its gradient,<br>relative", row=2, col=1)
     return fig.update_xaxes(title="blocks, forward above and back below", row=2, col=1)

@@ -121,7 +121,7 @@ def draw(m: dict) -> go.Figure:
         fig.add_scatter(x=m["kinds"], y=m["readings"][reading], name=name, mode="markers", row=1, col=1)
     for reading, name in (("dead", "dead units"), ("saturated", "saturated outputs")):
         fig.add_bar(x=m["kinds"], y=m["readings"][reading], name=name, row=2, col=1)
-    fig.update_yaxes(title="ratio", type="log", exponentformat="power", row=1, col=1)
+    fig.update_yaxes(title="ratio", type="log", row=1, col=1)
     fig.update_yaxes(title="share", range=[0, 1], row=2, col=1)
     fig.update_xaxes(title="network", row=2, col=1)
     return fig

@@ -125,7 +125,6 @@ def draw(m: dict) -> go.Figure:
         fig.update_yaxes(title=title, type="log", row=row, col=1)
         for width, at in m["losses"]["adam"][kind].items():
             fig.add_traces(band_traces(SWEEP["rates"]["adam"], at, width.replace("_", " ")), rows=row, cols=1)
-    fig.update_traces(showlegend=False, row=2, col=1)
     return fig.update_xaxes(title="learning rate of Adam", type="log", row=2, col=1)
 
 

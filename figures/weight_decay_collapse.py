@@ -164,8 +164,7 @@ def draw(m: dict) -> go.Figure:
     theory = {"mode": "lines", "name": "decay 0.1, theory without a loss", "meta": "theory", "x": steps}
     fig.add_scatter(**theory, y=[2 * w**2 for w in left], row=1, col=1)
     fig.add_scatter(**theory, y=[w ** (DEPTH - 1) for w in left], row=2, col=1)
-    fig.update_traces(showlegend=False, row=2, col=1)
-    fig.update_yaxes(type="log", exponentformat="power")
+    fig.update_yaxes(type="log")
     fig.update_yaxes(title="fan-in × variance", row=1, col=1)
     fig.update_yaxes(title="gradient of z,<br>first over last", row=2, col=1)
     return fig.update_xaxes(title="step", row=2, col=1)

@@ -163,7 +163,7 @@ def draw(m: dict) -> go.Figure:
         reached = bars([m["accuracy"][phi][name] for name in TRIED[phi]], "x") | {"orientation": "h"}
         fig.add_bar(y=[NAMES[name] for name in TRIED[phi]], **reached, name=f"{depth} layers, {phi}", row=2, col=1)
     fig.update_xaxes(title="layer", row=1, col=1)
-    fig.update_yaxes(title="gradient of weights", type="log", exponentformat="power", row=1, col=1)
+    fig.update_yaxes(title="gradient of weights", type="log", row=1, col=1)
     fig.update_xaxes(title="accuracy on test images, best of five rates", range=[0, 1], row=2, col=1)
     return fig.update_yaxes(categoryorder="array", categoryarray=list(NAMES.values())[::-1], row=2, col=1)
 
