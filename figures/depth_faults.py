@@ -99,6 +99,6 @@ def claim_nothing_is_found_after_the_cure(m):
 
 
 def claim_the_cured_are_ahead(m):
-    """After thirty steps each cured network gets more answers right, by a tenth at least, than the sick one."""
+    """After thirty steps the median cured network gets more answers right than the sick one, by a tenth at least."""
     for sick, cured in zip(m["sick"], m["cured"], strict=True):
         assert cured["median"] > sick["median"] + 0.1

@@ -220,8 +220,8 @@ def claim_residuals_and_orthogonal_tanh_keep_all_directions(m):
 
 
 def claim_the_count_of_directions_is_that_of_theory(m):
-    """Up to ten layers every network's count of directions is that of theory, n / (1 + v_1 + ... + v_L), within a
-    third; residual and orthogonal tanh networks follow it within 6% at every depth."""
+    """Up to ten layers the median network's count of directions is that of theory, n / (1 + v_1 + ... + v_L), within a
+    third; with residuals or orthogonal tanh it follows theory within 6% at every depth."""
     for kind in ("relu", "relu_orthogonal", "residual", "tanh_orthogonal"):
         up_to, bound = (10, 0.33) if kind.startswith("relu") else (100, 0.06)
         for depth, count, expected in zip(m["depths"], m["by_depth"][kind]["median"], m["theory"][kind], strict=True):

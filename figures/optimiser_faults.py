@@ -132,6 +132,6 @@ def claim_others_are(m):
 
 
 def claim_the_cured_learn(m):
-    """Each cured network gets twice as many answers right as with its fault, but for gradients that accumulate."""
+    """The median network gets twice as many answers right when it is cured, and more where gradients accumulated."""
     for cause, sick, cured in zip(m["causes"], m["sick"], m["cured"], strict=True):
         assert cured["median"] > (1 if cause == "gradients accumulate" else 2) * sick["median"]

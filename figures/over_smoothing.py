@@ -147,8 +147,9 @@ def claim_small_branches_mend_both(m):
 
 
 def claim_pairnorm_keeps_the_contrast_and_the_gradient_grows(m):
-    """PairNorm keeps the nodes apart, a share of {pairnorm.contrast:.2f}. Its gradient at first falls and then grows:
-    at the input it is {pairnorm.told_apart:.0f} times as large as at the output, 64 blocks on."""
+    """PairNorm takes away what nodes share, so that {pairnorm.contrast:.2f} of the signal tells them apart by
+    construction. Its gradient at first falls and then grows: at the input it is {pairnorm.told_apart:.0f} times as
+    large as at the output, 64 blocks on."""
     assert abs(m["pairnorm"]["contrast"] - 1) < 1e-9
     assert 4.2 < m["pairnorm"]["told_apart"] < 250
     assert 0.15 < min(m["pairnorm"]["back"]["median"]) < 0.75
