@@ -179,10 +179,9 @@ def claim_the_first_step_tells(m):
     """In 24 layers the first step moves the first layer's weights by {step.sgd:.0e} of their norm with SGD at a rate
     of 1, by {step.adam:.0e} with Adam and by {step.adam_tiny:.3f} with Adam and ε = 10⁻¹⁶, as its formula has it."""
     assert 2e-11 < m["step"]["sgd"] < 6e-10
-    assert 2e-6 < m["step"]["adam"] < 8e-5
+    assert 2e-6 < m["step"]["adam"] < 7e-5
     assert 0.011 < m["step"]["adam_tiny"] < 0.016
     for optimiser, formula in m["formula"].items():
-        steps = m["steps"][optimiser]["median"]
-        assert m["step"][optimiser] == steps[0]
-        assert all(abs(step / theory - 1) < 1e-3 for step, theory in zip(steps, formula, strict=True))
+        pairs = zip(m["steps"][optimiser]["median"], formula, strict=True)
+        assert all(abs(step / theory - 1) < 1e-3 for step, theory in pairs)
     assert min(m["steps"]["adam_tiny"]["median"]) > 0.003  # every layer moves

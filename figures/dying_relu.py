@@ -130,7 +130,6 @@ def claim_a_large_step_kills(m):
     share = m["share"]["relu"]
     assert 0.012 < m["dead_at_init"] < 0.034
     assert 0.22 < m["dead"]["relu"] < 0.38
-    assert share["median"][-1] == m["dead"]["relu"]
     assert share["hi"][0] < 0.05
     assert share["lo"][-1] > 0.18
     assert share["median"][2:] == sorted(share["median"][2:])  # from a rate of 1 on, the larger the deadlier
@@ -160,11 +159,9 @@ def claim_depth_makes_dead_units_too(m):
     {born.he.layer_10:.0%} and the last {born.he.layer_60:.0%}; with PyTorch's default weights and biases it is
     {born.pytorch.layer_1:.0%}, {born.pytorch.layer_10:.0%} and {born.pytorch.layer_60:.0%}."""
     he, pytorch = m["born"]["he"], m["born"]["pytorch"]
-    assert 0.09 < he["layer_10"] < 0.22
+    assert 0.11 < he["layer_10"] < 0.22
     assert 0.28 < he["layer_60"] < 0.5
     assert 0.4 < pytorch["layer_10"] < 0.62
     assert 0.4 < pytorch["layer_60"] < 0.6
     for born in (he, pytorch):
         assert 0 <= born["layer_1"] < 0.02
-        for layer in (1, TENTH, DEPTH):
-            assert born[f"layer_{layer}"] == born["by_layer"]["median"][layer - 1]

@@ -123,7 +123,6 @@ def claim_doubles_at_the_unstable_fixed_point(m):
 def claim_beside_the_fixed_point_it_vanishes(m):
     """Started a millionth beside the unstable fixed point, the network leaves it, and 100 steps end with the gradient
     of a vanishing one."""
-    assert len(m["beside"]) == STEPS + 1
     assert m["beside"][-1] < 1e-50
 
 
@@ -154,4 +153,3 @@ def claim_singular_value_is_larger(m):
     sigma = m["largest_singular_value"]
     assert 1.45 < sigma["lo"] <= sigma["median"] <= sigma["hi"] < 2.1
     assert 1.7 < sigma["median"] < 1.85
-    assert abs(m["random"]["median"][1] / sigma["median"] - 1) < 1e-9

@@ -71,16 +71,12 @@ def claim_default_is_no_better_than_an_rnn(m):
 
 def claim_bias_sets_the_rate(m):
     """With a bias of 1, 3 or 5 on the update gate the rate is {gru_1.rate:.2f}, {gru_3.rate:.3f} or {gru_5.rate:.4f}:
-    from 3 on within 1.5% of the gate itself, sigmoid(bias)."""
+    from 3 on within 1.5% of the gate itself, sigmoid(bias). At none does the gradient of a typical GRU grow."""
     assert 0.75 < m["gru_1"]["rate"]["lo"] <= m["gru_1"]["rate"]["median"] <= m["gru_1"]["rate"]["hi"] < 0.85
     for b in (3, 5):
         for key, bound in {"median": 0.015, "lo": 0.03, "hi": 0.03}.items():
             assert abs(m[f"gru_{b}"]["rate"][key] / GATES[b] - 1) < bound
-
-
-def claim_does_not_explode(m):
-    """At none of these biases does the gradient of a typical GRU grow, nor by default that of an RNN or LSTM."""
-    assert all(m[name]["rate"]["median"] < 1 for name in NETS)
+    assert m["gru_5"]["rate"]["median"] < 1
 
 
 def claim_what_is_left(m):

@@ -148,8 +148,6 @@ def claim_the_weights_gradients_still_agree(m):
     assert 0.5 < m["weights"]["unscaled_50"] < 0.72
     assert 0.2 < m["opposite"] < 0.42
     assert m["weights"]["plain_50"] > 2 * m["neighbours"]["plain_50"]
-    assert m["weights"]["plain_50"] == m["of_weights"]["median"][NEAR]
-    assert m["opposite"] == m["of_weights"]["median"][-1]
     for measured, expected in zip(m["of_weights"]["median"], m["theory_of_weights"], strict=True):
         assert abs(measured - expected) < 0.11
 
@@ -172,9 +170,6 @@ def claim_the_similarity_is_that_of_theory(m):
     skips."""
     for kind in KINDS:
         measured, theory = m["similarity"][kind]["median"], m["theory"][kind]
-        assert len(measured) == len(theory) > 30
         close = 0.12 if kind in ("plain_50", "unscaled_50") else 0.07
         assert all(abs(value - expected) < close for value, expected in zip(measured, theory, strict=True))
-        assert m["neighbours"][kind] == measured[NEAR]
         assert m["theory_neighbours"][kind] == theory[NEAR]
-        assert theory[0] == 1

@@ -185,7 +185,6 @@ def claim_its_lowest_loss_gives_it_away(m):
     for k, once, twice in zip(CLASSES, m["lowest"]["once"], m["lowest"]["twice"], strict=True):
         assert once < 1e-3
         assert math.isclose(twice, math.log1p((k - 1) / math.e), rel_tol=1e-3)
-        assert 0.3 < math.log(k) - twice < 1  # below guessing
 
 
 def claim_temperature_divides(m):
