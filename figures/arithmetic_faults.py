@@ -109,7 +109,8 @@ def claim_nothing_is_found_after_the_cure(m):
 
 
 def claim_they_end_as_nan_or_stand_still(m):
-    """Four of the five end with answers that are nan, and the fifth at a guess, or nearly."""
+    """Four of the five end with answers that are nan, and the fifth at a guess, or nearly; cured, each network gets
+    more than 0.7."""
     for cause, sick, cured in zip(m["causes"], m["sick"], m["cured"], strict=True):
         assert sick["hi"] < 0.2 if cause == "underflow" else sick["hi"] == 0
-        assert cured["lo"] > sick["hi"]
+        assert cured["lo"] > 0.7

@@ -198,8 +198,7 @@ def claim_small_batches_are_worse(m):
     """In batches of 8 the rate with ReLU is {rate_at_batch_8:.2f}, and from 64 inputs on it is within two per cent of
     the limit; linear layers follow √((B − 2)/(B − 3)) at every batch size B."""
     relu, linear, limit = m["rate_by_batch"]["relu"], m["rate_by_batch"]["linear"], m["theory"]["relu"]
-    assert m["rate_at_batch_8"] == relu["median"][0]
-    assert 1.28 < relu["lo"][0] <= relu["hi"][0] < 1.4
+    assert 1.28 < relu["lo"][0] <= m["rate_at_batch_8"] <= relu["hi"][0] < 1.4
     assert 0.97 * limit < min(relu["lo"]) <= max(relu["hi"]) < 1.15 * limit
     for batch, of_relu, of_linear in zip(m["batches"], relu["median"], linear["median"], strict=True):
         assert batch < 64 or abs(of_relu / limit - 1) < 0.02
@@ -230,7 +229,8 @@ def claim_growing_weights_are_the_smaller_part_of_it(m):
 
 
 def claim_the_larger_the_step_the_sooner(m):
-    """By either optimiser the larger the learning rate the less is left of the explosion after forty steps."""
+    """By either optimiser the largest of five learning rates leaves less than a fifth of what the smallest leaves of
+    the explosion after forty steps, and none leaves 1.5 times what the next smaller one does."""
     for at_rates in m["training"].values():
         left = [at["median"][-1] for at in at_rates]
         assert all(faster < 1.5 * slower for slower, faster in pairwise(left))

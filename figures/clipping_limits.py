@@ -114,11 +114,12 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
 
 
 def claim_by_adam_some_networks_begin_to_learn_either_way(m):
-    """Adam, which makes up for small gradients, has some networks begin to learn in this time and others not, clipped
-    or not; with three networks the difference between the two is chance."""
-    for arm in ARMS:
-        reached = m["accuracy"][f"vanishing_adam_{arm}"]
+    """By Adam, which makes up for small gradients, some of the six networks, clipped or not, begin to learn in this
+    time, and none gets beyond 0.7; with three of each the difference between the two is chance."""
+    arms = [m["accuracy"][f"vanishing_adam_{arm}"] for arm in ARMS]
+    for reached in arms:
         assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.7
+    assert max(reached["hi"] for reached in arms) > 0.15
 
 
 def claim_clipping_half_mends_weights_twice_too_large(m):

@@ -130,9 +130,9 @@ def claim_eight_bits_lose_a_healthy_gradient(m):
 
 
 def claim_one_power_of_two_saves_it(m):
-    """At He's scale one power of two on the loss brings back all but a few in a thousand entries, in each format."""
+    """At He's scale one power of two on the loss brings back all but one in a thousand entries, in each format."""
     for name in FORMATS:
-        assert max(m["flushed"]["he"]["loss"][name]["hi"]) < 5e-3
+        assert max(m["flushed"]["he"]["loss"][name]["hi"]) < 1e-3
 
 
 def claim_a_vanished_gradient_is_lost_unscaled(m):
@@ -145,8 +145,9 @@ def claim_a_vanished_gradient_is_lost_unscaled(m):
 
 
 def claim_one_loss_scale_is_not_enough_for_e4m3(m):
-    """One loss scale spans the sixteen layers in e5m2, up to {scaled.e5m2:.2%}, and not in e4m3, whose first
-    layer still loses {scaled.e4m3:.1%}."""
+    """One loss scale spans the sixteen layers in fp16 and, up to {scaled.e5m2:.2%}, in e5m2, and not in e4m3, whose
+    first layer still loses {scaled.e4m3:.1%}."""
+    assert max(m["flushed"]["pytorch"]["loss"]["fp16"]["hi"]) < 1e-3
     assert 3e-4 < m["scaled"]["e5m2"] < 3.5e-3
     assert max(at_first(m, "pytorch", "loss", "e5m2")) < 1e-2
     assert 0.98 < min(at_first(m, "pytorch", "loss", "e4m3")) <= m["scaled"]["e4m3"] <= 1
@@ -154,10 +155,10 @@ def claim_one_loss_scale_is_not_enough_for_e4m3(m):
 
 
 def claim_a_scale_per_tensor_is(m):
-    """With a power of two for each tensor all but a few in a thousand entries are there, with either weights."""
+    """With a power of two for each tensor all but one in a thousand entries are there, with either weights."""
     for weights in WEIGHTS:
         for name in FORMATS:
-            assert max(m["flushed"][weights]["tensor"][name]["hi"]) < 5e-3
+            assert max(m["flushed"][weights]["tensor"][name]["hi"]) < 1e-3
 
 
 def claim_what_is_left_is_rounding(m):

@@ -90,3 +90,4 @@ def claim_spread_grows_with_depth_over_width(m):
     {log_variance.width_128:.1f} at 128: about 5L / n."""
     for key, width in WIDTHS.items():
         assert 0.4 < m["log_variance"][key] / (5 * (DEPTH - 1) / width) < 2.2, key
+    assert m["log_variance"]["width_32"] > m["log_variance"]["width_128"]

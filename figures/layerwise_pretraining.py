@@ -186,7 +186,7 @@ def claim_the_scale_alone_does_not_do_it(m):
     assert 0.12 < m["accuracy"]["shuffled"]["lo"] <= m["accuracy"]["shuffled"]["median"] < 0.65
     assert m["accuracy"]["shuffled"]["median"] <= m["accuracy"]["shuffled"]["hi"] < 0.8
     assert m["accuracy"]["shuffled"]["median"] < m["accuracy"]["pretrained"]["median"] - 0.2
-    assert max(m["swept"]["shuffled"]["sgd"]["hi"]) < 0.2
+    assert max(m["swept"]["shuffled"]["sgd"]["hi"]) < 0.15
 
 
 def claim_not_any_autoencoder_will_do(m):

@@ -127,13 +127,14 @@ def claim_nothing_is_found_after_the_cure(m):
 
 
 def claim_no_learning_rate_makes_up_for_five(m):
-    """At none of ten rates does a network learn over one unit's softmax, over the batch's, by a loss that wants
-    log-probabilities, through a ReLU that half of the targets lie below, or against a discriminator that is sure.
+    """At none of ten rates does a network learn over one unit's softmax, over the batch's, or against a discriminator
+    that is sure; a loss that wants log-probabilities gets it to less than half of the answers, and a ReLU that half of
+    the targets lie below to less than 0.7 of their variance.
     """
     best = dict(zip(m["causes"], m["best"], strict=True))
     assert best["softmax over one unit"]["hi"] < 0.6
-    assert best["wrong dimension"]["hi"] < 0.3
-    assert best["loss does not fit the outputs"]["median"] < 0.5
+    assert best["wrong dimension"]["hi"] < 0.2
+    assert best["loss does not fit the outputs"]["hi"] < 0.5
     assert best["output range"]["hi"] < 0.7
     assert best["saturating GAN loss"]["hi"] < 0.1
     assert min(band["lo"] for band in m["cured"]) > 0.8

@@ -133,6 +133,7 @@ def claim_adams_best_rate_falls_with_the_width(m):
     {falls.adam.standard:.0f} times smaller; under muP it falls to {best.adam.mup.width_256:.4f}."""
     assert 4.0 < m["falls"]["adam"]["standard"] < 15
     assert 0.6 < m["falls"]["adam"]["mup"] < 2.2
+    assert 0.007 < m["best"]["adam"]["standard"]["width_16"] < 0.045
     for optimiser, of in m["best"].items():
         for kind, at in of.items():
             assert math.isclose(at["width_16"] / at["width_256"], m["falls"][optimiser][kind])
@@ -158,4 +159,5 @@ def claim_the_loss_at_the_best_rate_is_another_matter(m):
     16 to {lowest.adam.mup:.2f}; gradient descent to {lowest.momentum.standard:.2f}."""
     assert 0.025 < m["lowest"]["adam"]["standard"] < 0.075
     assert 0.0575 < m["lowest"]["adam"]["mup"] < 0.1575
+    assert m["lowest"]["adam"]["standard"] < m["lowest"]["adam"]["mup"]
     assert 0.04 < m["lowest"]["momentum"]["standard"] < 0.12

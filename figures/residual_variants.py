@@ -217,6 +217,7 @@ def claim_a_step_moves_post_ln_further(m):
     assert all(low < m["step"][kind] < high for kind, (low, high) in bounds.items())
     assert m["step"]["fixup"] == 0  # all but its last layer get no gradient at first
     assert m["step"]["post"] > 3 * m["step"]["pre"]
+    assert m["step"]["pre"] == max(m["step"][kind] for kind in HEALTHY)
 
 
 def claim_all_but_post_ln_train(m):

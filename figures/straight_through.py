@@ -168,4 +168,4 @@ def claim_the_estimate_has_a_rate_of_its_own(m):
     for kind in SOFT:
         for name, scale in SCALES.items():
             for end in ("lo", "median", "hi"):
-                assert math.isclose(m["rate"][kind][name][end], in_theory(kind, scale), rel_tol=0.05)
+                assert math.isclose(m["rate"][kind][name][end], in_theory(kind, scale), rel_tol=0.02)
