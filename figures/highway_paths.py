@@ -128,6 +128,7 @@ def claim_unscaled_branches_use_long_paths(m):
 def claim_scaled_branches_use_short_paths(m):
     """Divided by sqrt(54), {scaled.mean:.2f} of them: most of the squares come by the skips or through one branch."""
     assert math.isclose(m["scaled"]["mean"], BLOCKS / (BLOCKS + 1), rel_tol=0.08)
+    assert sum(m["scaled"]["share"]["median"][:2]) > 0.5
 
 
 def claim_a_norm_makes_paths_short(m):
