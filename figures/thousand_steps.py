@@ -12,8 +12,9 @@ numbers; weights are PyTorch's defaults unless the unit's paper says otherwise.
 - LSTM with chrono biases (Tallec & Ollivier 2018): forget gates of log(uniform in 1 to T - 1), input gates of minus
   that; "open" leaves the input gates at PyTorch's.
 - linear recurrent unit (Orvieto et al. 2023, section 3.3): |lambda|^2 uniform between 0.99^2 and 0.999^2.
-- selective state space (Gu & Dao 2023): channel n of 16 decays by exp(-n Delta), with Delta = softplus(w x + b) from
-  the input, and at b alone between 0.001 and 0.1, uniform on a logarithmic scale. The numbers are those of its code.
+- selective state space (Gu & Dao 2023): state n of 16 in a channel decays by exp(-n Delta), with Delta =
+  softplus(w x + b) from the input, and at b alone between 0.001 and 0.1, uniform on a logarithmic scale. The numbers
+  are those of its code.
 
 A thousand steps of tanh underflow where norms are squared, so the gradient is given length 1 at each step and the
 logarithms of its lengths are added up.

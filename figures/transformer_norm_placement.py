@@ -7,8 +7,8 @@ Encoder layers of attention and a feed-forward branch f(x) = W2 relu(W1 x), Xavi
 
 The last LN divides the gradient by the root mean square of what it normalises, which is the whole theory here:
 ||dL/dW2|| = ||relu(W1 x)|| / rms. In post-LN that is one layer's sum, at any depth; in pre-LN it is the sum of
-all layers and grows as sqrt(depth). So post-LN's gradient is the larger near the output, which is why it needs
-a warm-up of the learning rate (Xiong et al. 2020, theorem 1).
+all layers and grows as sqrt(depth). So post-LN's gradient is the larger near the output, in which Xiong et al. 2020
+(theorem 1) see the reason why it needs a warm-up of the learning rate.
 """
 
 import math
