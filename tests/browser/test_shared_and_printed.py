@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from urllib.parse import urlsplit
 
@@ -71,6 +72,25 @@ def test_a_printed_page_names_the_addresses_of_its_sources(deployed, visit):
         for link in links:
             href = link.get_attribute("href")
             assert (href in link.evaluate(address)) != href.startswith((deployed.url, "#", "."))
+
+
+# Of all that has words of its own; a formula is as large as its letters, and its indices are smaller.
+SMALLEST = """sheet => Math.min(...[...sheet.querySelectorAll("*")]
+    .filter(part => part.matches(".katex") || !part.closest(".katex")
+                    && [...part.childNodes].some(child => child.nodeType == 3 && child.data.trim()))
+    .map(part => parseFloat(getComputedStyle(part).fontSize) * 0.75))"""  # in points
+
+
+def test_the_cheat_sheet_prints_on_one_page_and_can_be_read(deployed, visit):
+    with visit() as visitor:
+        visitor.open(deployed.at("teach/cheatsheet/"))
+        paper = visitor.page.pdf(prefer_css_page_size=True)
+        visitor.page.emulate_media(media="print")
+        smallest = visitor.page.locator(".sheet").evaluate(SMALLEST)
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 1
+    (size,) = re.findall(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", paper)
+    assert [round(float(side)) for side in size] == [595, 842], "not A4"
+    assert smallest > 7.49
 
 
 def test_what_is_not_found_leads_on(deployed, visit):
