@@ -74,9 +74,9 @@ def test_a_printed_page_names_the_addresses_of_its_sources(deployed, visit):
             assert (href in link.evaluate(address)) != href.startswith((deployed.url, "#", "."))
 
 
-# Of all that has words of its own; a formula is as large as its letters, and its indices are smaller.
+# Of all that has words of its own. A formula is as large as its letters; what is raised or lowered is smaller, as it should be.
 SMALLEST = """sheet => Math.min(...[...sheet.querySelectorAll("*")]
-    .filter(part => part.matches(".katex") || !part.closest(".katex")
+    .filter(part => part.matches(".katex") || !part.closest(".katex, sup, sub")
                     && [...part.childNodes].some(child => child.nodeType == 3 && child.data.trim()))
     .map(part => parseFloat(getComputedStyle(part).fontSize) * 0.75))"""  # in points
 
