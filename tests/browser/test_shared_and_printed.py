@@ -74,7 +74,7 @@ def test_a_printed_page_names_the_addresses_of_its_sources(deployed, visit):
             assert (href in link.evaluate(address)) != href.startswith((deployed.url, "#", "."))
 
 
-# Of all that has words of its own. A formula is as large as its letters; what is raised or lowered is smaller, as it should be.
+# Of all that has words of its own; a formula is as large as its letters. What is raised or lowered may be smaller.
 SMALLEST = """sheet => Math.min(...[...sheet.querySelectorAll("*")]
     .filter(part => part.matches(".katex") || !part.closest(".katex, sup, sub")
                     && [...part.childNodes].some(child => child.nodeType == 3 && child.data.trim()))
