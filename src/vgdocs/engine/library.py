@@ -119,13 +119,9 @@ class Library:
             known |= dict(zip(stale, made, strict=True))
             failed = {task.keys.script: error for task, error in zip(tasks, made, strict=True)}
             self.failures |= {key: error for key, error in failed.items() if isinstance(error, FigureError)}
-        outcomes: dict[int | None, dict[str, Record | FigureError | None]] = {seed: dict(errors) for seed in seeds}
-        for (seed, name), outcome in known.items():
-            outcomes[seed][name] = outcome
-        return {
-            seed: {name: _entry(name, figures.get(name), made[name]) for name in sorted(made)}
-            for seed, made in outcomes.items()
-        }
+        known |= {(seed, name): error for seed in seeds for name, error in errors.items()}
+        names = sorted({*figures, *errors})
+        return {seed: {name: _entry(name, figures.get(name), known[seed, name]) for name in names} for seed in seeds}
 
     def accepted(self) -> drift.Content:
         """The numbers as they were last accepted."""
