@@ -102,17 +102,13 @@ class VgdocsPlugin(BasePlugin[Options]):
         if self.serving and os.environ.get("VGDOCS_RUN") != "never":
             from vgdocs.engine import process
 
-            try:
+            with _told():
                 process.warm_up()
-            except SettingError as error:
-                raise PluginError(str(error)) from None
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         root = Path(config.config_file_path).parent.resolve()
-        try:
+        with _told():
             options = Settings.of(self.config)
-        except SettingError as error:
-            raise PluginError(str(error)) from None
         if not hasattr(self, "context"):  # else a rebuild of a serve: a script that failed isn't run again for it
             self.context = Context(options.library(root), options.posters)
         config.mdx_configs.setdefault(EXTENSION, {})["context"] = self.context
@@ -155,23 +151,21 @@ class VgdocsPlugin(BasePlugin[Options]):
         if not self.serving:
             posters = self.context.posters
             posters.keep()
-            try:
-                with bar() as tell:
+            with _told(), bar() as tell:
 
-                    def progress(name: str, outcome: Record | FigureError, done: int, total: int) -> None:
-                        tell(name, outcome, done, total)
-                        if isinstance(outcome, Record):
-                            posters.begin({name: outcome.plot})
+                def progress(name: str, outcome: Record | FigureError, done: int, total: int) -> None:
+                    tell(name, outcome, done, total)
+                    if isinstance(outcome, Record):
+                        posters.begin({name: outcome.plot})
 
-                    library.refresh(progress=progress, started=posters.expect)
-            except SettingError as error:
-                raise PluginError(str(error)) from None
+                library.refresh(progress=progress, started=posters.expect)
             with _told():
                 self.context.draw_posters(library.plots)
             return
         self._news.clear()
         took = library.times()
-        library.refresh(run=False)
+        with _told():
+            library.refresh(run=False)
         self._follow(library.inputs())
         waiting = [e.name for e in library.entries.values() if not e.record and not e.error]
         if (waiting or self._undrawn(library)) and not self._measuring:
@@ -433,10 +427,10 @@ class VgdocsPlugin(BasePlugin[Options]):
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Posters that are required and can't be drawn, or one that is never done, end the build."""
+    """End the build where a setting makes no sense, a plot is never done, or required posters can't be drawn."""
     try:
         yield
-    except EndlessError as error:
+    except (SettingError, EndlessError) as error:
         raise PluginError(str(error)) from None
     except BrowserError as error:
         raise PluginError(f"posters are required: {error}") from None
