@@ -175,10 +175,9 @@ def numbers_table(entry: Entry) -> str:
             yield [f"<code>{escape(name)}</code>", shown, by]
 
     table = _table(["Number", "Measured", "Bounded by the claim"], rows())
-    finding = f'<p class="vg-finding">{sentence(entry.figure.title, entry)}</p>'
-    return re.sub(
-        r'(<data [^>]*) title="[^"]*"', r"\1", f"{finding}{table}"
-    )  # the rows name them, and there are a thousand
+    # the rows name the numbers, and there are a thousand
+    finding = re.sub(r'(<data [^>]*) title="[^"]*"', r"\1", sentence(entry.figure.title, entry))
+    return f'<p class="vg-finding">{finding}</p>{table}'
 
 
 def fill_table(
@@ -198,12 +197,8 @@ def fill_table(
         for column in columns:
             if column not in row:
                 raise CitationError(f"a row has no column {column!r}{suggest(column, row)}")
-            attributes = {"data-label": column.replace("_", " ")}
-            cell = (
-                etree.SubElement(line, "td", attributes)
-                if len(line)
-                else etree.SubElement(line, "th", {"scope": "row"})
-            )
+            tag, about = ("td", {"data-label": column.replace("_", " ")}) if len(line) else ("th", {"scope": "row"})
+            cell = etree.SubElement(line, tag, about)
             value = row[column]
             if isinstance(value, Mapping) and value.keys() == {"text", "page"}:
                 cell = etree.SubElement(cell, "a", {"href": f"{root}{value['page']}"})
@@ -258,11 +253,9 @@ def seeds_table(recorded: Mapping[str, Any], entries: Mapping[str, Entry]) -> st
 
     def rows() -> Iterator[list[str]]:
         for one in shown:
+            entry, template = entries[one.figure], _inline_code(sentences[one.figure, one.claim])
             # in plain text: their numbers stand below their figures
-            template = _inline_code(sentences[one.figure, one.claim])
-            text = (
-                fill(template, entries[one.figure].numbers, lambda _, n: n.html) if entries[one.figure].record else ""
-            )
+            text = fill(template, entry.numbers, lambda _, n: n.html) if entry.record else ""
             yield [f"{text}<br><code>{escape(one.figure)}</code>", one.held, _margin(one.margin)]
 
     return f"<p>{escape(told)}</p>{_table(['Claim', 'Holds on', 'Margin'], rows())}"

@@ -14,13 +14,11 @@ from typing import Any
 
 from bs4 import BeautifulSoup, Tag
 
-from vgdocs.pages.math import MathError, render
+from vgdocs.pages.math import MathError, Report, render
 from vgdocs.pages.site_assets import UNDRAWN
 
-Report = Callable[[str, str], None]  # (message, the text to look for in the lab's source)
-Resolve = Callable[
-    [str], str | None
-]  # a page's source, relative to docs/, to its address; None if there is no such page
+# a page's source, relative to docs/, to its address; None if there is no such page
+Resolve = Callable[[str], str | None]
 
 PIECES = (".jp-MarkdownOutput", ".highlight-ipynb pre", ".jp-OutputArea-output")  # text, code and what it prints
 LONGEST = 180  # characters of a description that search engines show

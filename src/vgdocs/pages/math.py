@@ -32,7 +32,7 @@ from vgdocs.pages.site_assets import KATEX
 if TYPE_CHECKING:
     from markdown import Markdown
 
-Report = Callable[[str, str], None]  # (message, snippet of the source)
+Report = Callable[[str, str], None]  # (message, the text to look for in the source)
 
 HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 STRAY = re.compile(r"\$(\\\(.*?\\\))?\$[^\0\x02]*")  # up to the next element or escaped character
