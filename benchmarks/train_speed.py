@@ -17,7 +17,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from vgdocs.explorer import train
-from vgdocs.pages.posters import FLAGS, executable
+from vgdocs.pages.browser import FLAGS, executable
 
 ASSETS = Path(__file__).parents[1] / train.ASSETS
 QUERIES = (
@@ -50,8 +50,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     path = executable() or sys.exit("no browser was found; install Chromium or name one in VGDOCS_BROWSER")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=path, args=list(FLAGS)) as browser:
         page = browser.new_page()
         for name in ("settings", "engine", "digits"):
             page.add_script_tag(path=ASSETS / f"{name}.js")
@@ -63,7 +62,6 @@ def main() -> None:
             rounds = [(page.evaluate(STEPS, 1000 * TURN), steps_per_second(states)) for _ in range(given.rounds)]
             ours, theirs = (statistics.median(rates) for rates in zip(*rounds, strict=True))
             print(f"{ours:10.1f}{theirs:10.1f}{ours / theirs:8.2f}  {query}", flush=True)
-        browser.close()
 
 
 def steps_per_second(states: Iterator[object]) -> float:
