@@ -1,2 +1,0 @@
-#!/bin/sh
-exec "${BIN:-.venv/bin}/python" "$(dirname "$0")/deploy.py" "$@"
