@@ -19,8 +19,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 
+import psutil
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -116,12 +116,6 @@ def compare(make: Callable[[], tuple[nn.Module, Tensor]], steps: int) -> None:
             print(f"         the record, at the end     {1e3 * fetched:7.1f} ms in all")
 
 
-def resident() -> float:
-    """Memory of this process, in MB."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
-
-
 def size(thing: object) -> int:
     """Bytes of all Python objects that a thing holds."""
     seen: dict[int, object] = {}
@@ -145,10 +139,8 @@ def keep(steps: int) -> None:
             if i % 1000 == 0:
                 probe.record  # noqa: B018  # as one who watches it
             if i in (steps // 10, steps):
-                record = probe.record
-                print(
-                    f"{i:8} steps: {len(record.steps)} kept, {size(record) / 1e6:.1f} MB; process {resident():.0f} MB"
-                )
+                record, resident = probe.record, psutil.Process().memory_info().rss / 2**20
+                print(f"{i:8} steps: {len(record.steps)} kept, {size(record) / 1e6:.1f} MB; process {resident:.0f} MB")
 
 
 if __name__ == "__main__":

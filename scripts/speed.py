@@ -28,7 +28,7 @@ from typing import Any
 import nbformat
 from bs4 import BeautifulSoup, Tag
 from nbformat import v4
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from vgdocs.pages.browser import FLAGS, executable
 from web import serve
@@ -204,8 +204,7 @@ def notebook(html: str) -> Any:
             text += str(child)
             continue
         cells.append(v4.new_markdown_cell(text))
-        figure = json.dumps({**json.loads(str(plot["data-plot"]))})
-        cells.append(v4.new_code_cell(f"pio.show(json.loads({figure!r}), validate=False)"))
+        cells.append(v4.new_code_cell(f"pio.show(json.loads({str(plot['data-plot'])!r}), validate=False)"))
         text = "".join(str(part) for part in child.select("figcaption"))
     cells.append(v4.new_markdown_cell(text))
     return v4.new_notebook(cells=cells)
@@ -217,23 +216,20 @@ def notebook(html: str) -> Any:
 @contextmanager
 def browser() -> Iterator[Browser]:
     path = executable() or sys.exit("no browser was found; install Chromium or name one in VGDOCS_BROWSER")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+    with sync_playwright() as driver, driver.chromium.launch(executable_path=path, args=list(FLAGS)) as chromium:
         yield chromium
-        chromium.close()
 
 
 @contextmanager
-def opened(chromium: Browser) -> Iterator[tuple[BrowserContext, Page]]:
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    context.add_init_script(WITNESS)
-    yield context, context.new_page()
-    context.close()
+def opened(chromium: Browser) -> Iterator[Page]:
+    with chromium.new_context(viewport={"width": 1280, "height": 900}) as context:
+        context.add_init_script(WITNESS)
+        yield context.new_page()
 
 
 def visit(chromium: Browser, url: str) -> Visit:
-    with opened(chromium) as (context, page):
-        session = context.new_cdp_session(page)
+    with opened(chromium) as page:
+        session = page.context.new_cdp_session(page)
         session.send("Network.enable")
         sizes: list[int] = []
         session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
@@ -245,9 +241,9 @@ def visit(chromium: Browser, url: str) -> Visit:
 
 def time_to_live(chromium: Browser, url: str, lazy: bool) -> tuple[float, float]:
     """Milliseconds to a live figure, of the first figure and of a later one; 0 where there is none."""
-    with opened(chromium) as (context, page):
+    with opened(chromium) as page:
         if lazy:
-            context.route(url, without_posters)
+            page.route(url, without_posters)
         began = time.perf_counter()
         page.goto(url, wait_until="load")
         plots = page.locator(".vg-plot[data-plot]")
@@ -278,12 +274,9 @@ def without_posters(route: Any) -> None:
 
 
 def lighthouse_program() -> str | None:
-    named = os.environ.get("LIGHTHOUSE", "")
-    return (
-        shutil.which(named)
-        if named
-        else shutil.which("lighthouse") or shutil.which("lighthouse", path=str(ROOT / "node_modules/.bin"))
-    )
+    if named := os.environ.get("LIGHTHOUSE"):
+        return shutil.which(named)
+    return shutil.which("lighthouse") or shutil.which("lighthouse", path=str(ROOT / "node_modules/.bin"))
 
 
 def scores(program: str, url: str, form: str, runs: int) -> list[str]:
