@@ -399,9 +399,8 @@ def forecast_whose_scheduler_counts_batches(cured: bool = False) -> Case:
         return F.smooth_l1_loss(net(series[i, :20, None]), series[i, 20:])
 
     opt = torch.optim.Adam(net.parameters(), 3e-3)
-    schedule = torch.optim.lr_scheduler.StepLR(
-        opt, step_size=5, gamma=1.0 if cured else 0.1
-    )  # meant for epochs, stepped every batch
+    # meant for epochs, stepped every batch
+    schedule = torch.optim.lr_scheduler.StepLR(opt, step_size=5, gamma=1.0 if cured else 0.1)
     return Case(net, opt, objective, ("learning rate too small",), steps=80, scheduler=schedule)
 
 

@@ -222,7 +222,7 @@ def main(version: str) -> None:
         if final(version) and not Path(f"docs/about/releases/{version}.json").exists():
             tell(
                 f"docs/about/releases/{version}.json is missing, so the changelog cannot tell which numbers changed: "
-                f"copy tests/numbers.json to it, and commit it"
+                "copy tests/numbers.json to it, and commit it"
             )
         before = git("rev-parse", "--verify", "--quiet", REF)
         try:
