@@ -31,6 +31,7 @@ import urllib.request
 import venv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +49,9 @@ ENVIRONMENTS = {  # name: packages; those of the first are lent to all others
 }
 PINNED = ("torch", "vgdocs")  # by the project's own constraints
 TIMEOUT = 300  # seconds until a build counts as hanging
+NO_POSTERS = {"VGDOCS_POSTERS": "never"}
+MKDOCS_BUILD = ("-m", "mkdocs", "build", "--strict")
+SPHINX_BUILD = ("-m", "sphinx", "-q", "-b", "html", "docs", "site")
 
 MEASURE = """\
 import time
@@ -78,11 +82,12 @@ class Html(str):
 
 Html(plot(busy(1.0)).to_html(full_html=False, include_plotlyjs=False))
 """
-# and in one of this project's
-CONTRACT = '''
+# and one of this project's, whole
+SCRIPT = f'''"""Figure {{i}} is busy for a second and sums to {{total:.1f}}."""
+{MEASURE}
 
 def measure(seed: int = 0) -> dict:
-    return {"total": busy(1.0), "width": width}
+    return {{"total": busy(1.0), "width": width}}
 
 
 def draw(m: dict) -> go.Figure:
@@ -90,7 +95,7 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_the_identity_stays(m):
-    """It sums to {total:.1f}."""
+    """It sums to {{total:.1f}}."""
     assert m["total"] == 8.0
     assert m["width"] > 0
 '''
@@ -106,9 +111,8 @@ class Builder:
     name: str
     venv: str  # a key of ENVIRONMENTS
     write: Callable[[Path], None]
-    command: tuple[str, ...]
     source: str  # the file of a figure: `{i}` is its number
-    output: str = "site"
+    command: tuple[str, ...] = MKDOCS_BUILD  # which builds into site/
     environment: dict[str, str] = field(default_factory=dict)
     runs_figures: bool = True
 
@@ -121,7 +125,7 @@ class Builder:
 
     def shown(self, folder: Path) -> str:
         """The HTML of all pages."""
-        return "".join(path.read_text(encoding="utf-8") for path in (folder / self.output).rglob("*.html"))
+        return "".join(path.read_text(encoding="utf-8") for path in (folder / "site").rglob("*.html"))
 
 
 def write(path: Path, text: str) -> None:
@@ -139,19 +143,18 @@ def notebook(figures: Iterable[int]) -> str:
     return json.dumps({"cells": numbered, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}, indent=1)
 
 
-def write_ours(folder: Path, figures: bool = True) -> None:
+def write_ours(
+    folder: Path, figures: bool = True, pages: int = len(FIGURES), script: str = SCRIPT, said: str = ""
+) -> None:
+    """A figure a page; without figures the same pages for MkDocs alone. `said` stands in each; `{i}` is its number."""
     ours = "plugins: [search, vgdocs]\n" + MARKDOWN % ", vgdocs.markdown"
     write(folder / "mkdocs.yml", MKDOCS + (ours if figures else "plugins: [search]\n" + MARKDOWN % ""))
     write(folder / "docs/index.md", f"# Home\n\n{PROSE}")
-    for i in FIGURES:
-        finding = f'"""Figure {i} is busy for a second and sums to {{total:.1f}}."""\n'
-        write(folder / f"figures/figure_{i}.py", finding + MEASURE + CONTRACT)
-        shown = f"/// figure | figure_{i}\n\nA caption.\n///\n" if figures else "A caption.\n"
-        write(folder / f"docs/page_{i}.md", f"# Page {i}\n\n{PROSE}\n{shown}")
-
-
-def write_plain(folder: Path) -> None:
-    write_ours(folder, figures=False)
+    shown = "/// figure | figure_{i}\n\nA caption.\n///\n" if figures else "A caption.\n"
+    for i in map(str, range(1, pages + 1)):
+        write(folder / f"docs/page_{i}.md", f"# Page {i}\n\n{PROSE}\n{said}{shown}".replace("{i}", i))
+        if figures:
+            write(folder / f"figures/figure_{i}.py", script.replace("{i}", i))
 
 
 def write_exec(folder: Path) -> None:
@@ -169,21 +172,18 @@ def write_mkdocs_jupyter(folder: Path, notebooks: int) -> None:
 
 
 def write_myst(folder: Path, notebooks: int) -> None:
-    names = ["figures"] if notebooks == 1 else [f"figure_{i}" for i in FIGURES]
-    conf = (
-        'project = "Six"\nextensions = ["myst_nb"]\nnb_execution_mode = "cache"\nnb_execution_raise_on_error = True\n'
-    )
-    write(folder / "docs/conf.py", conf + "nb_execution_timeout = 120\n")
+    conf = 'project = "Six"\nextensions = ["myst_nb"]\nnb_execution_mode = "cache"\n'
+    write(folder / "docs/conf.py", conf + "nb_execution_raise_on_error = True\nnb_execution_timeout = 120\n")
+    names = write_notebooks(folder / "docs", notebooks)
     write(folder / "docs/index.md", "# Home\n\n```{toctree}\n" + "\n".join(names) + "\n```\n")
-    write_notebooks(folder / "docs", notebooks)
 
 
-def write_notebooks(folder: Path, notebooks: int) -> None:
-    if notebooks == 1:
-        write(folder / "figures.ipynb", notebook(FIGURES))
-    else:
-        for i in FIGURES:
-            write(folder / f"figure_{i}.ipynb", notebook([i]))
+def write_notebooks(folder: Path, notebooks: int) -> list[str]:
+    """All figures in one notebook, or each in its own; gives the notebooks' names."""
+    held = {"figures": FIGURES} if notebooks == 1 else {f"figure_{i}": [i] for i in FIGURES}
+    for name, figures in held.items():
+        write(folder / f"{name}.ipynb", notebook(figures))
+    return list(held)
 
 
 def write_gallery(folder: Path) -> None:
@@ -209,69 +209,51 @@ def write_examples(folder: Path, readme: str, title: str) -> None:
         write(folder / f"plot_figure_{i}.py", head + MEASURE + SHOW)
 
 
-MKDOCS_BUILD = ("-m", "mkdocs", "build", "--strict")
-SPHINX_BUILD = ("-m", "sphinx", "-q", "-b", "html", "docs", "site")
 BUILDERS = [
-    Builder("plain mkdocs, no figures", "vgdocs", write_plain, MKDOCS_BUILD, "docs/page_{i}.md", runs_figures=False),
     Builder(
-        "**this project**, posters left out",
-        "vgdocs",
-        write_ours,
-        MKDOCS_BUILD,
-        "figures/figure_{i}.py",
-        environment={"VGDOCS_POSTERS": "never"},
+        "plain mkdocs, no figures", "vgdocs", partial(write_ours, figures=False), "docs/page_{i}.md", runs_figures=False
     ),
     Builder(
-        "**this project**",
-        "vgdocs",
-        write_ours,
-        MKDOCS_BUILD,
-        "figures/figure_{i}.py",
-        environment={"VGDOCS_POSTERS": "require"},
+        "**this project**, posters left out", "vgdocs", write_ours, "figures/figure_{i}.py", environment=NO_POSTERS
     ),
-    Builder("markdown-exec", "markdown-exec", write_exec, MKDOCS_BUILD, "docs/index.md"),
+    Builder(
+        "**this project**", "vgdocs", write_ours, "figures/figure_{i}.py", environment={"VGDOCS_POSTERS": "require"}
+    ),
+    Builder("markdown-exec", "markdown-exec", write_exec, "docs/index.md"),
     Builder(
         "mkdocs-jupyter, one notebook",
         "mkdocs-jupyter",
-        lambda f: write_mkdocs_jupyter(f, 1),
-        MKDOCS_BUILD,
+        partial(write_mkdocs_jupyter, notebooks=1),
         "docs/figures.ipynb",
     ),
     Builder(
         "mkdocs-jupyter, six notebooks",
         "mkdocs-jupyter",
-        lambda f: write_mkdocs_jupyter(f, 6),
-        MKDOCS_BUILD,
+        partial(write_mkdocs_jupyter, notebooks=6),
         "docs/figure_{i}.ipynb",
     ),
-    Builder(
-        "mkdocs-gallery",
-        "mkdocs-gallery",
-        write_gallery,
-        MKDOCS_BUILD,
-        "docs/examples/plot_figure_{i}.py",
-    ),
+    Builder("mkdocs-gallery", "mkdocs-gallery", write_gallery, "docs/examples/plot_figure_{i}.py"),
     Builder(
         "sphinx-gallery",
         "sphinx-gallery",
-        lambda f: write_sphinx_gallery(f, 0),
-        SPHINX_BUILD,
+        partial(write_sphinx_gallery, parallel=0),
         "examples/plot_figure_{i}.py",
+        SPHINX_BUILD,
     ),
     Builder(
         "sphinx-gallery, two processes",
         "sphinx-gallery",
-        lambda f: write_sphinx_gallery(f, 2),
-        SPHINX_BUILD,
+        partial(write_sphinx_gallery, parallel=2),
         "examples/plot_figure_{i}.py",
+        SPHINX_BUILD,
     ),
-    Builder("myst-nb, one notebook", "myst-nb", lambda f: write_myst(f, 1), SPHINX_BUILD, "docs/figures.ipynb"),
+    Builder("myst-nb, one notebook", "myst-nb", partial(write_myst, notebooks=1), "docs/figures.ipynb", SPHINX_BUILD),
     Builder(
         "myst-nb, six notebooks, two processes",
         "myst-nb",
-        lambda f: write_myst(f, 6),
-        (*SPHINX_BUILD[:2], "-j", "2", *SPHINX_BUILD[2:]),
+        partial(write_myst, notebooks=6),
         "docs/figure_{i}.ipynb",
+        (*SPHINX_BUILD[:2], "-j", "2", *SPHINX_BUILD[2:]),
     ),
 ]
 
@@ -318,7 +300,7 @@ class Bench:
         done = subprocess.run(
             command,
             cwd=folder,
-            env=surroundings(builder),
+            env=surroundings(builder.environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -354,7 +336,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             builder.write(folder)
-            with serving(self.python(builder.venv), builder, folder) as page:
+            with serving(self.python(builder.venv), builder.environment, folder) as page:
                 seconds = []
                 old, new = BEFORE, AFTER
                 until(page, old)
@@ -375,7 +357,7 @@ def packages_of(python: Path) -> Path:
 
 
 @contextlib.contextmanager
-def serving(python: Path, builder: Builder, folder: Path) -> Iterator[str]:
+def serving(python: Path, environment: dict[str, str], folder: Path) -> Iterator[str]:
     """A running `mkdocs serve`: the address of figure 3's page."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -384,7 +366,7 @@ def serving(python: Path, builder: Builder, folder: Path) -> Iterator[str]:
     server = subprocess.Popen(
         command,
         cwd=folder,
-        env=surroundings(builder),
+        env=surroundings(environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -407,10 +389,11 @@ def until(page: str, text: str) -> None:
     raise BuildError(f"{page} never shows {text!r}")
 
 
-def surroundings(builder: Builder) -> dict[str, str]:
+def surroundings(environment: dict[str, str]) -> dict[str, str]:
+    """The variables that a builder is run with."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VGDOCS_", "PYTHON"))}
     quiet = {"NO_MKDOCS_2_WARNING": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    return kept | quiet | builder.environment
+    return kept | quiet | environment
 
 
 def tell(text: str) -> None:
