@@ -137,15 +137,13 @@ def _dressed_up() -> Iterator[None]:
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     with STARTING:
-        main, before = sys.modules["__main__"], {name: os.environ.get(name) for name in names}
+        main, before = sys.modules["__main__"], {name: os.environ[name] for name in names if name in os.environ}
         sys.modules["__main__"] = types.ModuleType("__main__")
         os.environ.update(dict.fromkeys(names, "1"))
         try:
             yield
         finally:
             sys.modules["__main__"] = main
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+            for name in names:
+                del os.environ[name]
+            os.environ.update(before)

@@ -119,7 +119,8 @@ def run(
     Without an `executor` they run on this machine, `jobs` at a time, and no two builds measure the same; an executor
     is given all at once. Those of which `seconds` says that they take longest begin. `started()` is called if one is
     stale, and `progress(name, outcome, done, total)` as each of those finishes. A claim that fails is no error here: it
-    stands in the record's verdicts. Raises SettingError if VGDOCS_JOBS, VGDOCS_TIME_LIMIT or VGDOCS_START is none.
+    stands in the record's verdicts. Raises SettingError for a VGDOCS_JOBS, VGDOCS_TIME_LIMIT or VGDOCS_START that
+    makes no sense.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = _positive("VGDOCS_TIME_LIMIT", time_limit or TIME_LIMIT, float, "seconds")
