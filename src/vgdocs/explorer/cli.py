@@ -19,26 +19,25 @@ from vgdocs.explorer import train as training
 if TYPE_CHECKING:
     from vgdocs.explorer.model import Measurement, Prediction
 
-ACTIVATIONS = "linear, sigmoid, tanh, relu, leaky_relu, elu, selu, gelu, silu."  # known before torch is loaded
 GRID = "docs/assets/explore"  # from the project's root
 OF_RECORD = {"record", "jobs", "device"}
 
 
-@click.command()
-@click.option("--activation", default="relu", show_default=True, metavar="NAME", help=ACTIVATIONS)
-@click.option("--init", default="he", show_default=True, metavar="NAME", help="lecun, xavier, he, orthogonal, pytorch.")
-@click.option("--gain", type=float, default=1.0, show_default=True, help="Multiplies the initialisation's sigma_w.")
-@click.option("--norm", default="none", show_default=True, metavar="NAME", help="none, batch, layer, rms.")
-@click.option("--skip", default="none", show_default=True, metavar="NAME", help="none, residual, scaled, prenorm.")
-@click.option("--depth", type=int, default=50, show_default=True, help="Layers, or residual blocks.")
-@click.option("--width", type=int, default=128, show_default=True, help="Units in a layer.")
-@click.option("--batch", type=int, default=64, show_default=True, help="Inputs, drawn from N(0, 1).")
-@click.option("--seeds", type=click.IntRange(min=1), default=9, show_default=True, help="How many random networks.")
-@click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu or cuda.")
+@click.command(context_settings={"show_default": True})
+@click.option("--activation", default="relu", metavar="NAME", help=f"{', '.join(training.ACTIVATIONS)}.")
+@click.option("--init", default="he", metavar="NAME", help="lecun, xavier, he, orthogonal, pytorch.")
+@click.option("--gain", type=float, default=1.0, help="Multiplies the initialisation's sigma_w.")
+@click.option("--norm", default="none", metavar="NAME", help="none, batch, layer, rms.")
+@click.option("--skip", default="none", metavar="NAME", help="none, residual, scaled, prenorm.")
+@click.option("--depth", type=int, default=50, help="Layers, or residual blocks.")
+@click.option("--width", type=int, default=128, help="Units in a layer.")
+@click.option("--batch", type=int, default=64, help="Inputs, drawn from N(0, 1).")
+@click.option("--seeds", type=click.IntRange(min=1), default=9, help="How many random networks.")
+@click.option("--device", default="cpu", metavar="DEVICE", help="cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--code", is_flag=True, help="Print a plain PyTorch script that measures the first seed.")
 @click.option("--record", is_flag=True, help="Measure the page's whole grid anew: with --jobs and --device alone.")
-@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that record.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, help="Processes that record.")
 @click.pass_context
 def explore(context: click.Context, /, init: str, gain: float, **options: Any) -> None:
     """Measure how the gradient fares in a deep network at initialisation."""
@@ -109,9 +108,9 @@ def _words(measurement: Measurement, prediction: Prediction, init: str) -> str:
     return "\n".join(lines + ([f"note    {measurement.trouble}"] if measurement.trouble else []))
 
 
-@click.command()
+@click.command(context_settings={"show_default": True})
 @click.argument("query", default="")
-@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="How many steps to take.")
+@click.option("--steps", type=click.IntRange(min=1), default=20, help="How many steps to take.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON per step: step, loss and all gradients.")
 @click.option("--code", is_flag=True, help="Print the PyTorch script that is run.")
 @click.option("--record", is_flag=True, help="Write what the page shares with this command: no QUERY.")
