@@ -24,6 +24,16 @@ def test_what_mkdocs_yml_names(tmp_path):
     assert read(tmp_path) == Settings(figures="plots/new", time_limit=5)
     (tmp_path / "mkdocs.yml").write_text("site_name: !ENV [NAME, One]\nplugins: [vgdocs]\n")
     assert read(tmp_path) == Settings()
+    (tmp_path / "mkdocs.yml").write_text("plugins:\n  search:\n  vgdocs:\n    figures: plots\n")  # MkDocs takes it
+    assert read(tmp_path) == Settings(figures="plots")
+
+
+def test_a_file_that_is_no_yaml_is_told(call, project):
+    (project.root / "mkdocs.yml").write_text("plugins: [[[")
+    code, _, errors = call("numbers")
+    assert code == 1
+    assert f"{project.root / 'mkdocs.yml'} is no YAML: " in errors
+    assert "line 1, column 13" in errors
 
 
 @pytest.mark.parametrize(

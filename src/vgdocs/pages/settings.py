@@ -71,16 +71,23 @@ def _wrong(name: str, value: object, what: str) -> str:
 
 def read(root: Path) -> Settings:
     """The settings of the project in a folder; the usual ones where it has no mkdocs.yml or doesn't name the plugin."""
-    for plugin in mkdocs_yml(root).get("plugins") or ():
+    plugins = mkdocs_yml(root).get("plugins") or ()
+    for plugin in [plugins] if isinstance(plugins, dict) else plugins:
         if isinstance(plugin, dict) and "vgdocs" in plugin:
             return Settings.of(plugin["vgdocs"] or {})
     return Settings()
 
 
 def mkdocs_yml(root: Path) -> dict[str, Any]:
-    """The content of a project's mkdocs.yml, without what its tags name; empty if there is none."""
+    """The content of a project's mkdocs.yml, without what its tags name; empty if there is none.
+
+    Raises SettingError where it is no YAML.
+    """
     path = root / "mkdocs.yml"
-    content = yaml.load(path.read_text(encoding="utf-8"), Loader=_TolerantLoader) if path.is_file() else None
+    try:
+        content = yaml.load(path.read_bytes(), Loader=_TolerantLoader) if path.is_file() else None
+    except yaml.YAMLError as error:
+        raise SettingError(f"{path} is no YAML: {error}") from None
     return content if isinstance(content, dict) else {}
 
 
