@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from filelock import FileLock, Timeout
+from mike.git_utils import Commit, FileInfo, GitError, read_file
 from packaging.version import InvalidVersion, Version
 
 BRANCH = "gh-pages"
@@ -33,19 +34,15 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def git(*arguments: str, **environment: str) -> str | None:
+def git(*arguments: str) -> str | None:
     """What git prints, or None where it fails."""
-    result = subprocess.run(
-        ["git", *arguments],
-        env=os.environ | {"GIT_TERMINAL_PROMPT": "0"} | environment,
-        capture_output=True,
-        encoding="utf-8",
-    )
+    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
+    result = subprocess.run(["git", *arguments], env=environment, capture_output=True, encoding="utf-8")
     return result.stdout.rstrip("\n") if result.returncode == 0 else None
 
 
-def must(*arguments: str, **environment: str) -> str:
-    output = git(*arguments, **environment)
+def must(*arguments: str) -> str:
+    output = git(*arguments)
     if output is None:
         stop(f"git {' '.join(arguments)} failed")
     return output
@@ -162,19 +159,12 @@ def address() -> None:
 
 def take_404(version: str) -> None:
     """Put the page of `version` at the root, where hosts look for it when an address is in no version."""
-    page = git("rev-parse", "--verify", "--quiet", f"{BRANCH}:{version}/404.html")
-    if not page:
-        return
-    index = Path(must("rev-parse", "--absolute-git-dir"), "index-of-404")
     try:
-        own = {"GIT_INDEX_FILE": str(index)}
-        must("read-tree", BRANCH, **own)
-        must("update-index", "--add", "--cacheinfo", f"100644,{page},404.html", **own)
-        tree = must("write-tree", **own)
-    finally:
-        index.unlink(missing_ok=True)
-    message = f"Take the page of {version} for what is not found"
-    must("update-ref", REF, must("commit-tree", "-p", BRANCH, "-m", message, tree))
+        page = read_file(BRANCH, f"{version}/404.html")
+    except GitError:
+        return
+    with Commit(BRANCH, f"Take the page of {version} for what is not found", allow_empty=True) as made:
+        made.add_file(FileInfo("404.html", page))
 
 
 def deploy(version: str) -> None:
