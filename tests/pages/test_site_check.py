@@ -126,6 +126,16 @@ def test_a_page_that_was_not_built(site):
     assert site.check() == ["docs/part/page.md wasn't built"]
 
 
+def test_a_page_is_found_by_the_name_that_mkdocs_gives_it(make_project, tmp_path):
+    project = make_project(tmp_path)
+    project.script()
+    project.page("part/README", "# Part\n\nIt is [[halving.last]].\n")  # its folder's page
+    project.page("re", "# Re\n\nIt is [[halving.first]].\n")
+    project.page("reindex", "# Reindex\n\nIt is [[halving.last]].\n")
+    assert project.mkdocs("build", "--strict")[0] == 0
+    assert check(project.site, project.docs, Scanner.of_site(project.root)) == []
+
+
 def test_a_site_without_numbers(site):
     (site.folder / "numbers.json").write_text("{}")
     (line,) = site.check()

@@ -64,11 +64,9 @@ def check(site: Path, docs: Path, scanner: Scanner) -> list[str]:
 
 def _html(site: Path, page: str) -> Path | None:
     stem = page.removesuffix(".md")
-    folder = stem.removesuffix("index")
-    for candidate in (site / folder / "index.html", site / f"{stem}.html", site / stem / "index.html"):
-        if candidate.is_file():
-            return candidate
-    return None
+    folder, _, name = stem.rpartition("/")
+    places = (site / (folder if name in ("index", "README") else stem) / "index.html", site / f"{stem}.html")
+    return next(filter(Path.is_file, places), None)
 
 
 def _check_page(soup: BeautifulSoup, cited: Iterable[Citation], known: dict[str, Any], filled: bool) -> Iterator[str]:
