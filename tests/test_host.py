@@ -62,7 +62,7 @@ def test_a_script_is_diagnosed_without_the_sites_tools(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "missing", "extra"),
-    [(["run"], "filelock", "site"), (["diagnose", __file__], "torch", "probe")],
+    [(["run"], "filelock", "site"), (["explore"], "torch", "probe"), (["diagnose", __file__], "torch", "probe")],
 )
 def test_the_command_says_what_to_install(run, arguments, missing, extra):
     result = run("-m", "vgdocs", *arguments, without=[missing])

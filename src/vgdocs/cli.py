@@ -16,7 +16,7 @@ import click
 
 from vgdocs.explorer.cli import explore, train
 
-LACKS = ""  # what the site's commands need and isn't installed; `diagnose` needs none of it
+LACKING: ModuleNotFoundError | None = None  # of what the site's commands need; `diagnose` needs none of it
 TOLD: tuple[type[Exception], ...] = ()  # errors whose message is enough
 try:
     from vgdocs.engine import drift
@@ -31,12 +31,11 @@ try:
     from vgdocs.pages.citations import Scanner
     from vgdocs.pages.report import report
 except ModuleNotFoundError as error:
-    if (error.name or "vgdocs").partition(".")[0] == "vgdocs":
-        raise
-    LACKS = error.name or ""
+    LACKING = error
 else:
     TOLD = (CitationError, SettingError, drift.DriftError)
 
+EXTRAS = {"distributed": "cluster", "torch": "probe", "sklearn": "experiments"}  # that bring what `site` doesn't
 TEMPLATE = Path(__file__).parent / "template"  # of a project: one page, one figure
 EXAMPLE = TEMPLATE / "figures/dice_mean.py"
 
@@ -79,13 +78,19 @@ class Failed(click.ClickException):
 
 
 class Commands(click.Group):
-    """Commands of which each tells by one message what is wrong with names, settings or files."""
+    """Commands that tell by one message which name, setting or file is wrong, or what isn't installed."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except TOLD as error:
             raise Failed(str(error)) from None
+        except ModuleNotFoundError as error:
+            if not error.name or error.name.startswith("vgdocs"):
+                raise
+            why = f"vgdocs {context.invoked_subcommand} can't be run: {error.name} is not installed"
+            install = f"pip install '.[{EXTRAS.get(error.name, 'site')}]' -c constraints.txt"
+            raise Failed(f"{why}. In a checkout of the project run: {install}") from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -100,11 +105,8 @@ def cli(context: click.Context, root: Path) -> None:
     """Figures that measure, pages that cite, claims that fail; and `diagnose`, for a script of your own."""
     if context.invoked_subcommand == "diagnose":
         return
-    if LACKS:
-        raise Failed(
-            f"vgdocs {context.invoked_subcommand} needs the site's tools, of which {LACKS} is not installed. In a "
-            "checkout of the project run: pip install '.[site]' -c constraints.txt"
-        )
+    if LACKING:
+        raise LACKING
     context.obj = settings.read(root.resolve()).library(root.resolve())
 
 
@@ -371,11 +373,8 @@ def _sample(
     with contextlib.ExitStack() as stack:
         executor = None
         if cluster:
-            try:
-                from vgdocs.engine.cluster import connect
-            except ModuleNotFoundError as error:
-                install = "pip install '.[cluster]' -c constraints.txt"
-                raise Failed(f"--cluster needs {error.name}. In a checkout of the project run: {install}") from None
+            from vgdocs.engine.cluster import connect
+
             figures, _ = find(library.folder)
             scripts = [figure.text for name, figure in figures.items() if names is None or name in names]
             tell = partial(click.echo, err=True)
@@ -421,14 +420,8 @@ def diagnose(
     """
     if path and not path.parent.is_dir():
         raise click.UsageError(f"--report {path}: there is no folder {path.parent}")
-    try:
-        from vgdocs.probe import report
-        from vgdocs.probe import script as scripts
-    except ModuleNotFoundError as error:
-        raise Failed(
-            f"vgdocs diagnose watches PyTorch, and {error.name} is not installed. In a checkout of the project run: "
-            "pip install '.[probe]'"
-        ) from None
+    from vgdocs.probe import report
+    from vgdocs.probe import script as scripts
 
     done = scripts.run(script, arguments, tell=lambda note: click.echo(f"vgdocs: {note}", err=True), **options)
     click.echo(f"\n{done.text(site)}")
