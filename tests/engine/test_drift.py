@@ -195,6 +195,11 @@ class TestHistory:
             ("1.10rc1", "1.9", 0),
         ]
 
+    def test_a_post_release_comes_after_its_release(self, project, releases):
+        (releases / "1.10.post1.json").write_text((releases / "1.10.json").read_text())
+        steps = drift.history(project.root, project.library().summary())
+        assert [step[:2] for step in steps[:2]] == [("", "1.10.post1"), ("1.10.post1", "1.10")]
+
     def test_the_page_shows_it(self, project, releases):
         html, problems = project.convert("/// changes\n///\n")
         assert problems == []

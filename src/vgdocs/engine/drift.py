@@ -147,6 +147,6 @@ def _from_git(source: str, root: Path) -> str:
 
 
 def _version_key(version: str) -> list[tuple[int, str]]:
-    """1.10 comes after 1.9, and 1.0rc1 before 1.0."""
+    """1.10 comes after 1.9, 1.0rc1 before 1.0, and 1.0.post1 after it."""
     parts = re.findall(r"\d+|[a-z]+", version)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts] + [(0, "")]
+    return [(int(part), "") if part.isdigit() else (0 if part == "post" else -1, part) for part in parts] + [(0, "")]
