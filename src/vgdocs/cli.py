@@ -160,7 +160,7 @@ def seeds(
     """
     library: Library = context.obj
     chosen = _choose(library, names, None, "cpu")
-    sampled = _sample(library, chosen, seeds, jobs, cluster) if seeds else {}
+    sampled = _sample(library, chosen, seeds, jobs, cluster)
     failures = [
         f"with seed {seed}: {entry.error}"
         for seed, entries in sampled.items()

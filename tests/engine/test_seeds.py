@@ -159,6 +159,9 @@ class TestCommand:
         assert "halving.few" in output
         assert "with seed 2: figures/halving.py:13: raises AssertionError" in errors
 
+    def test_an_unknown_name(self, thin):
+        assert thin.call("seeds", "halvin")[::2] == (1, "there is no figure 'halvin'; did you mean halving?\n")
+
     def test_one_seed_says_nothing(self, thin):
         code, _, errors = thin.call("seeds", "--seed", "1")
         assert code == 1
