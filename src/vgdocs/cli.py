@@ -130,7 +130,7 @@ def run(
     """Measure the figures named, or all, and run their claims."""
     chosen = _choose(library, names, shard, device)
     failures = []
-    sampled = _sample(library, chosen, seeds or [None], jobs, cluster, device=device)
+    sampled = _sample(library, chosen, seeds or [None], jobs, cluster, device)
     for seed, library.entries in sampled.items():
         heading = "" if seed is None else f"with seed {seed}: "
         failures += [f"{heading}{paragraph}" for paragraph in report(library)]
@@ -356,18 +356,18 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
     return chosen
 
 
-def _refresh(library: Library, names: Iterable[str] | None, **options: Any) -> None:
+def _refresh(library: Library, names: Iterable[str] | None) -> None:
     with bar() as progress:
-        library.refresh(names, progress=progress, **options)
+        library.refresh(names, progress=progress)
 
 
 def _sample(
     library: Library,
-    names: list[str] | None,
+    names: list[str],
     seeds: Sequence[int | None],
     jobs: int | None,
     cluster: str | None,
-    **options: Any,
+    device: str = "cpu",
 ) -> dict[int | None, dict[str, Entry]]:
     """The figures with each of the seeds, measured on this machine or on a cluster."""
     with contextlib.ExitStack() as stack:
@@ -376,11 +376,11 @@ def _sample(
             from vgdocs.engine.cluster import connect
 
             figures, _ = find(library.folder)
-            scripts = [figure.text for name, figure in figures.items() if names is None or name in names]
+            scripts = [figure.text for name, figure in figures.items() if name in names]
             tell = partial(click.echo, err=True)
             executor = stack.enter_context(connect(cluster, library.folder, scripts, jobs, tell))
         progress = stack.enter_context(bar())
-        return library.sample(names, seeds, jobs=jobs, executor=executor, progress=progress, **options)
+        return library.sample(names, seeds, device=device, jobs=jobs, executor=executor, progress=progress)
 
 
 def _total(library: Library) -> str:
