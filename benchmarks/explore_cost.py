@@ -14,6 +14,7 @@ Seconds are of this machine, and of how busy it is; what carries over are the ra
 import argparse
 import math
 import time
+import timeit
 from collections.abc import Callable
 
 import torch
@@ -99,12 +100,7 @@ def floor(settings: list[Setting]) -> None:
 
 def seconds(way: Callable[[list[Setting]], None], settings: list[Setting]) -> float:
     """Of the processor, so that a busy machine counts less; the least of a few runs."""
-    times = []
-    for _ in range(REPEATS):
-        start = time.process_time()
-        way(settings)
-        times.append(time.process_time() - start)
-    return min(times)
+    return min(timeit.repeat(lambda: way(settings), timer=time.process_time, number=1, repeat=REPEATS))
 
 
 def some(width: int, depth: int, count: int) -> list[Setting]:
