@@ -126,17 +126,15 @@ def bring_up_to_date(remote: str) -> None:
     heads = git("ls-remote", "--heads", remote, REF)
     if heads and git(*fetch) is None:
         stop(f"{remote} has a branch {BRANCH} that could not be fetched: git {' '.join(fetch)}")
+    fetched = git("rev-parse", "--verify", "--quiet", theirs)
     if heads is None:
-        if (
-            git("rev-parse", "--verify", "--quiet", theirs) is None
-            and must("rev-parse", "--is-shallow-repository") == "true"
-        ):
+        if fetched is None and must("rev-parse", "--is-shallow-repository") == "true":
             stop(
                 f"{remote} can't be reached, and this shallow clone doesn't know which versions stand there. Run",
                 f"  git {' '.join(fetch)}",
             )
         tell(f"{remote} can't be reached; this goes by what was fetched from it last")
-    if heads == "" or git("rev-parse", "--verify", "--quiet", theirs) is None:
+    if heads == "" or fetched is None:
         return
     if git("rev-parse", "--verify", "--quiet", REF) is None or git("merge-base", "--is-ancestor", REF, theirs) == "":
         must("update-ref", REF, theirs)
