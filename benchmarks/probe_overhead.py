@@ -76,9 +76,7 @@ def compare(make: Callable[[], tuple[nn.Module, Tensor]], steps: int) -> None:
     y = torch.randint(CLASSES, (len(x),))
     models = {kind: copy.deepcopy(model) for kind in KINDS}
     optimizers = {kind: torch.optim.Adam(models[kind].parameters(), lr=1e-4) for kind in KINDS}
-    probes = {
-        kind: Probe(models[kind], optimizers[kind], **given) for kind, given in KINDS.items() if given is not None
-    }
+    probes = {kind: Probe(models[kind], optimizers[kind], **how) for kind, how in KINDS.items() if how is not None}
 
     def step(kind: str) -> float:
         start = time.process_time()

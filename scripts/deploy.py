@@ -180,9 +180,7 @@ def deploy(version: str) -> None:
     else:
         mike("deploy", *options, version)
     if git("status", "--porcelain") or must("rev-parse", "HEAD") != commit:
-        stop(
-            "Something was edited while the site was being built, so nothing is published. Commit it and deploy again."
-        )
+        stop("Something was edited while the site was built, so nothing is published. Commit it and deploy again.")
 
     aliases = published()
     if highest and "latest" not in aliases[highest]:

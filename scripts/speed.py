@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from web import serve
 ROOT = Path(__file__).parent.parent
 HOW = "Lighthouse was not found: npm install lighthouse@12.8.2 (it needs node 18 or newer) in this folder."
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
-FORMS = ("mobile", "desktop")
+FORMS = ["mobile", "desktop"]
 QUIET = 700  # ms in which a page may still load something
 
 WITNESS = """
@@ -93,9 +93,7 @@ def main() -> None:
         options.out.write_text(tables, "utf-8")
 
 
-def measure(
-    pages: list[str], site: str, stock: str | None, program: str | None, runs: int, forms: Sequence[str]
-) -> str:
+def measure(pages: list[str], site: str, stock: str | None, program: str | None, runs: int, forms: list[str]) -> str:
     head = ["page", "KB", "requests", "LCP ms", "CLS", "blocked ms"]
     if program:
         head += [f"{form}: {', '.join(name[:4] for name in CATEGORIES)}" for form in forms]

@@ -337,9 +337,7 @@ def _choose(library: Library, names: tuple[str, ...], shard: tuple[int, int] | N
     """The names of the figures to measure."""
     figures, errors = find(library.folder)
     if not figures and not errors:
-        raise Failed(
-            f"There is nothing to measure: {library.folder} holds no figure script; `vgdocs new NAME` writes one"
-        )
+        raise Failed(f"There is nothing to measure: {library.folder} has no script in it; `vgdocs new NAME` writes one")
     chosen = list(names) or [*figures, *errors]
     if device != "cpu":
         able = [name for name in chosen if name not in figures or figures[name].takes_device]

@@ -119,11 +119,9 @@ def load(source: str, root: Path) -> Content:
 def text_table(changes: Iterable[Change]) -> str:
     """The changes in aligned columns."""
     rows = [HEAD, *(change.cells for change in changes)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = (
-        "  ".join(f"{cell:{'>' if column else '<'}{widths[column]}}" for column, cell in enumerate(row)) for row in rows
-    )
-    return "\n".join(line.rstrip() for line in aligned)
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = ("  ".join([name.ljust(first), *map(str.rjust, cells, others)]) for name, *cells in rows)
+    return "\n".join(map(str.rstrip, lines))
 
 
 def history(root: Path, now: Content) -> list[tuple[str, str, list[Change]]]:

@@ -222,13 +222,11 @@ def _claim(path: Path, functions: dict[str, ast.FunctionDef], node: ast.stmt) ->
     return Claim(name, sentence, node.lineno)
 
 
-def _check_function(
-    path: Path, functions: dict[str, ast.FunctionDef], name: str, arguments: list[str], form: str
-) -> None:
+def _check_function(path: Path, functions: dict[str, ast.FunctionDef], name: str, takes: list[str], form: str) -> None:
     if name not in functions:
         raise FigureError(path, f"has no {form}")
     node = functions[name]
-    if [a.arg for a in node.args.args] != arguments or node.args.vararg or node.args.kwonlyargs:
+    if [a.arg for a in node.args.args] != takes or node.args.vararg or node.args.kwonlyargs:
         raise FigureError(path, f"{name} takes other arguments than the contract's: {form}", node.lineno)
 
 

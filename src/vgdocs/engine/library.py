@@ -188,10 +188,8 @@ class Library:
         versions = {"vgdocs": version("vgdocs")}
         for record in records.values():
             versions |= record.versions
-        return {
-            "versions": dict(sorted(versions.items())),
-            "figures": {name: _summary(self.entries[name]) for name in records},
-        }
+        figures = {name: _summary(self.entries[name]) for name in records}
+        return {"versions": dict(sorted(versions.items())), "figures": figures}
 
     def _known(self, figure: Figure, keys: Keys) -> Record | FigureError | None:
         """The record or the failure that still stands; None for a figure that is to be measured."""

@@ -24,8 +24,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from vgdocs.engine import worker
 from vgdocs.engine.figure import SettingError
+from vgdocs.engine.worker import Job, work
 
 # what takes seconds to load is loaded once, not in each figure, if one of the scripts has a word that calls for it
 PRELOAD = {
@@ -46,16 +46,14 @@ def preload(scripts: Iterable[str]) -> tuple[str, ...]:
     return tuple(module for module, words in PRELOAD.items() if re.search(words, text))
 
 
-def attend(
-    job: worker.Job, limit: float, preloaded: Sequence[str] = (), over: Callable[[], bool] = bool
-) -> dict[str, Any]:
+def attend(job: Job, limit: float, preloaded: Sequence[str] = (), over: Callable[[], bool] = bool) -> dict[str, Any]:
     """Run one job in a process of its own, and hand back what it reports, or an error: see `worker.work`.
 
     It may take `limit` seconds; once `over` says that nobody waits for the outcome, it is stopped.
     """
     context = start_method()
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=worker.work, args=(job, sender, _alive()[0]), daemon=True)
+    process = context.Process(target=work, args=(job, sender, _alive()[0]), daemon=True)
     with _dressed_up():
         context.set_forkserver_preload(list(preloaded))
         process.start()

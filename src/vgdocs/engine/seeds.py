@@ -83,11 +83,8 @@ def content(found: Sequence[Sureness], figures: Mapping[str, Figure], records: S
     claims: dict[str, dict[str, Any]] = {}
     for one in found:
         of_figure = claims.setdefault(one.figure, {"script": make_keys(figures[one.figure]).measure[:12], "claims": {}})
-        of_figure["claims"][one.claim] = [
-            one.seeds,
-            list(one.failed),
-            one.margin if one.margin is None else round(one.margin, 2),
-        ]
+        margin = None if one.margin is None else round(one.margin, 2)
+        of_figure["claims"][one.claim] = [one.seeds, list(one.failed), margin]
     return {
         "made": datetime.now(UTC).date().isoformat(),
         "versions": dict(sorted(versions.items())),

@@ -71,9 +71,8 @@ def typeset(html: str, report: Report) -> str:
             return render(tex, display)
         except MathError as error:
             report(str(error), tex)
-            return (
-                f'<span class="vg-error" role="alert">Formula: {escape(str(error))}: <code>{escape(tex)}</code></span>'
-            )
+            told = f"Formula: {escape(str(error))}: <code>{escape(tex)}</code>"
+            return f'<span class="vg-error" role="alert">{told}</span>'
 
     parts = VERBATIM.split(html)  # by threes: text, then what stays as it is, then that element's name or None
     parts[::3] = [FORMULA.sub(one, text) for text in parts[::3]]
