@@ -137,6 +137,8 @@ class TestFind:
     def test_all_scripts_good_and_bad(self, project):
         project.script("broken", measure="")
         project.script("_helper", measure="")
+        (project.figures / ".ipynb_checkpoints").mkdir()
+        project.script(".ipynb_checkpoints/halving-checkpoint")  # JupyterLab's, of each file that it saved
         figures, errors = find(project.figures)
         assert list(figures) == ["halving"]
         assert [str(error) for error in errors.values()] == [

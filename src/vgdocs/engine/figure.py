@@ -138,8 +138,10 @@ def find(folder: Path) -> tuple[dict[str, Figure], dict[str, FigureError]]:
     figures: dict[str, Figure] = {}
     errors: dict[str, FigureError] = {}
     first: dict[str, Path] = {}
-    for path in sorted(p for p in folder.rglob("*.py") if not p.name.startswith("_")):
+    for path in sorted(folder.rglob("[!_]*.py")):
         name = path.stem
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue  # editors keep copies in hidden folders
         if other := first.get(name.casefold()):  # which some file systems don't tell apart
             figures.pop(other.stem, None)
             both = f"{other.relative_to(folder).as_posix()} and {path.relative_to(folder).as_posix()}"
