@@ -37,8 +37,7 @@ def failed_claim(entry: Entry, claim: Claim, verdict: Verdict, citations: Iterab
     lines = [f"{folder}/{entry.figure.path.name}:{claim.line}: {claim.name} fails on this measurement"]
     lines.append(f"    sentence: {fill(claim.sentence, entry.numbers)}")
     lines += [f"    {line}" for line in verdict.message.splitlines()]
-    for name in verdict.read:
-        lines.append(f"    measured: {name} = {_show(lookup(entry.record.measured, name))}")
+    lines += [f"    measured: {name} = {_show(lookup(entry.record.measured, name))}" for name in verdict.read]
     names = {None, *(name.removesuffix(".median") for name in verdict.read)}  # None: the figure itself is shown
     cited = dict.fromkeys(c.place for c in citations if c.figure == entry.name and c.number in names)
     lines.append(f"    cited at: {', '.join(cited) or 'no page'}")
