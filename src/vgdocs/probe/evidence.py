@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from vgdocs.probe.graph import Graph, Operation
+from vgdocs.probe.graph import BINARY, NLL, Graph, Operation
 from vgdocs.probe.record import GradientRecord, Row
 
 MOSTLY = 0.5  # share of the steps that a scaler may skip
@@ -213,7 +213,7 @@ class Evidence:
         """What the loss would be of an answer that doesn't depend on the inputs; None where that isn't known."""
         if (written := self._written_cross_entropy) is not None:
             return self._entropy_of_classes(written)
-        if self.graph.named("NllLoss", "NllLoss2D", "MseLoss", *BINARY) != [0] or not self.operation(0).mean:
+        if self.graph.named(*NLL, "MseLoss", *BINARY) != [0] or not self.operation(0).mean:
             return None
         if self.operation(0).name == "MseLoss":
             averages, variances = self.statistic(0, "average"), self.statistic(0, "variance")
@@ -321,7 +321,6 @@ LINEAR = {
     *("CudnnBatchNorm", "NativeDropout", "Cat", "Convolution", "MkldnnConvolution", "AsStrided", "Alias", "Index"),
     *("AvgPool3D", "UnsafeSplit", "Split", "Unsqueeze"),
 }
-BINARY = ("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits")
 
 
 def _medians(steps: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -7,7 +7,9 @@ each through one or two small statistics that stay on the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -21,9 +23,9 @@ ROWS = 4_096  # examples, or rows of attention, that a statistic looks at
 
 MATMULS = {"Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear", "ConvolutionOverrideable", "MkldnnConvolution"}
 MOVES = {  # they change neither a value nor what it means
-    *("View", "Reshape", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Squeeze", "Unsqueeze", "Slice"),
-    *("Select", "Index", "IndexSelect", "Gather", "Expand", "Clone", "ToCopy", "Alias", "AsStrided", "Narrow", "Split"),
-    *("SplitWithSizes", "Unbind", "MaskedFill", "Clamp", "ClampMin", "ClampMax", "Add", "Sub", "Repeat", "Contiguous"),
+    *("View", "UnsafeView", "ReshapeAlias", "Transpose", "T", "Permute", "Squeeze", "Unsqueeze", "Slice", "Select"),
+    *("Index", "IndexSelect", "Gather", "Expand", "Repeat", "Clone", "ToCopy", "Alias", "AsStrided", "Split"),
+    *("SplitWithSizes", "Unbind", "MaskedFill", "Clamp", "ClampMin", "ClampMax", "Add", "Sub"),
 }
 SCALES = {"Mul", "Div", "Neg"}  # with one computed branch the other is a constant, or a mask
 RANGES = {  # what an activation at the end can say
@@ -35,7 +37,11 @@ RANGES = {  # what an activation at the end can say
     "Relu": (0.0, float("inf")),
     "Softplus": (0.0, float("inf")),
 }
-RESIDUALS = {"MseLoss", "SmoothL1Loss", "HuberLoss", "Pow", "Abs"}
+NLL = ("NllLoss", "NllLoss2D")
+BINARY = ("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits")
+REGRESSIONS = ("MseLoss", "SmoothL1Loss", "HuberLoss")
+RESIDUALS = {*REGRESSIONS, "Pow", "Abs"}
+UNREADABLE = (RuntimeError, AttributeError, TypeError, IndexError)  # of values written over since, freed, or not saved
 
 
 class Operation(NamedTuple):
@@ -62,21 +68,17 @@ class Graph:
     """The operations behind a loss, the nearest to it first; none where it wasn't read."""
 
     operations: tuple[Operation, ...]
-    _head: list[int] = field(default_factory=list, compare=False, repr=False)
 
-    @property
+    @cached_property
     def head(self) -> list[int]:
         """What stands between the last weights and the loss, from the loss down."""
-        if self.operations and not self._head:
-            seen = {0}
-            self._head.append(0)
-            for i in self._head:  # grows meanwhile
-                if not _is_weights(self.operations[i]):
-                    new = [j for j in self.operations[i].below if j not in seen]
-                    seen.update(new)
-                    self._head.extend(new)
-            self._head[:] = [i for i in self._head if not _is_weights(self.operations[i])]
-        return self._head
+        found, seen = [0] if self.operations else [], {0}
+        for i in found:  # grows meanwhile
+            if not _is_weights(self.operations[i]):
+                new = dict.fromkeys(j for j in self.operations[i].below if j not in seen)
+                seen.update(new)
+                found += new
+        return [i for i in found if not _is_weights(self.operations[i])]
 
     @property
     def body(self) -> list[int]:
@@ -84,8 +86,9 @@ class Graph:
         head = set(self.head)
         return [i for i in range(len(self.operations)) if i not in head]
 
-    def named(self, *names: str, head: bool = True) -> list[int]:
-        return [i for i in (self.head if head else self.body) if self.operations[i].name in names]
+    def named(self, *names: str) -> list[int]:
+        """The operations of the head that have one of these names."""
+        return [i for i in self.head if self.operations[i].name in names]
 
     def under(self, i: int) -> tuple[Operation, int, bool]:
         """What an operation is told, past all that only moves or scales it; whether something scales it."""
@@ -162,13 +165,12 @@ def read(loss: Tensor, own: Container[int], output: Tensor | None, whole: bool) 
         look = SINGULAR.get(operations[i].name) or (STATISTICS.get(operations[i].name) if whole else None)
         if look is None or (i not in head and operations[i].name not in ANYWHERE):
             continue
-        try:
+        with suppress(*UNREADABLE):
             found = look(nodes[i], output) if operations[i].name in ("Pow", "Abs") else look(nodes[i])
-        except (RuntimeError, AttributeError, TypeError):  # written over since, freed, or not saved
-            continue
-        reading.statistics |= {(i, what): value.detach() for what, value in found.items()}
+            reading.statistics |= {(i, what): value.detach() for what, value in found.items()}
     for i in graph.head if whole else ():
-        reading.statistics |= _fit(graph, i, nodes, output)
+        with suppress(*UNREADABLE):
+            reading.statistics |= {(i, what): value.detach() for what, value in _fit(graph, i, nodes).items()}
     return reading
 
 
@@ -191,7 +193,8 @@ def _leaf(node: Any) -> Tensor | None:
 
 
 def _facts(name: str, node: Any) -> dict[str, Any]:
-    try:
+    """What an `Operation` says of itself beside its name and its place."""
+    with suppress(*UNREADABLE):
         if name in ("Softmax", "LogSoftmax"):
             shape = node._saved_result.shape
             dim, square = _signed(node._saved_dim) % len(shape), len(shape) == 2 and shape[0] == shape[1]
@@ -204,8 +207,6 @@ def _facts(name: str, node: Any) -> dict[str, Any]:
             return {"mean": node._saved_reduction == 1}
         if name == "NativeDropout":
             return {"probability": float(node._saved_p)}
-    except (RuntimeError, AttributeError, TypeError, IndexError):
-        pass
     return {}
 
 
@@ -253,10 +254,6 @@ def _bce(node: Any) -> dict[str, Tensor]:
     return {"target": target.mean(), "outside": outside}
 
 
-def _two(node: Any) -> dict[str, Tensor]:
-    return _compared(node._saved_self, node._saved_target)
-
-
 def _difference(node: Any, output: Tensor | None) -> dict[str, Tensor]:
     """Of a squared or absolute difference that was written by hand: the target is the output less the difference."""
     if _name(node) == "Pow" and node._saved_exponent != 2:
@@ -300,7 +297,7 @@ def _dropped(node: Any) -> dict[str, Tensor]:
     other = node._saved_other
     if not isinstance(other, Tensor) or other.dim() < 2 or len([c for c, _ in node.next_functions if c]) != 1:
         return {}
-    return {"zeros": (other == 0).float().mean(), "most": other.amax().float(), "least": other.amin().float()}
+    return {"zeros": (other == 0).float().mean(), "largest": other.amax().float(), "smallest": other.amin().float()}
 
 
 def _signed(dim: int) -> int:
@@ -308,26 +305,22 @@ def _signed(dim: int) -> int:
     return dim - (1 << 64) if dim >= 1 << 63 else dim
 
 
-def _fit(graph: Graph, i: int, nodes: Sequence[Any], output: Tensor | None) -> dict[tuple[int, str], Tensor]:
+def _fit(graph: Graph, i: int, nodes: Sequence[Any]) -> dict[str, Tensor]:
     """Whether an activation right before a regression's loss can say what is asked of it, and of a cross-entropy that
     is written as a product whether its targets are shares of one."""
     if graph.operations[i].name == "Mul":
-        return {(i, what): value.detach() for what, value in _shares(graph, i, nodes).items()}
+        return _shares(graph, i, nodes)
     if graph.operations[i].name not in RESIDUALS:
         return {}
     last, j, scaled = graph.under(i)
     if last.name not in RANGES or scaled:
         return {}
-    try:
-        if graph.operations[i].name in ("Pow", "Abs"):
-            said = nodes[j]._saved_result
-            residual = nodes[i]._saved_self
-            first = nodes[i].next_functions[0][0].next_functions[0][0] is not None
-            target = said.view_as(residual) - residual if first else said.view_as(residual) + residual
-        else:
-            said, target = nodes[i]._saved_self, nodes[i]._saved_target
-    except (RuntimeError, AttributeError, TypeError, IndexError):
-        return {}
+    if graph.operations[i].name in ("Pow", "Abs"):
+        said, residual = nodes[j]._saved_result, nodes[i]._saved_self
+        first = nodes[i].next_functions[0][0].next_functions[0][0] is not None
+        target = said.view_as(residual) - residual if first else said.view_as(residual) + residual
+    else:
+        said, target = nodes[i]._saved_self, nodes[i]._saved_target
     low, high = RANGES[last.name]
     margin = 0.01 * (high - low) if high < float("inf") else 1e-3
     found = {"outside": ((target < low - margin) | (target > high + margin)).float().mean()}
@@ -335,7 +328,7 @@ def _fit(graph: Graph, i: int, nodes: Sequence[Any], output: Tensor | None) -> d
         wrong = (said - target).abs() > 0.5 * (high - low)
         slope = 4 * said * (1 - said) if last.name == "Sigmoid" else 1 - said * said
         found |= {"wrong": wrong.float().mean(), "wrong and flat": (wrong & (slope < FLAT)).float().mean()}
-    return {(i, what): value.detach() for what, value in found.items()}
+    return found
 
 
 def _shares(graph: Graph, i: int, nodes: Sequence[Any]) -> dict[str, Tensor]:
@@ -345,19 +338,15 @@ def _shares(graph: Graph, i: int, nodes: Sequence[Any]) -> dict[str, Tensor]:
     log = graph.operations[j := graph.operations[i].below[0]]
     below, k, scaled = graph.under(j)
     if log.name == "LogSoftmax":
-        dim = log.dim
+        like, dim = nodes[j]._saved_result, log.dim
     elif log.name == "Log" and not scaled and (below.name == "Softmax" or graph.shared(k) is not None):
-        dim = below.dim if below.name == "Softmax" else graph.operations[below.below[1]].dim
+        like, dim = nodes[j]._saved_self, (below if below.name == "Softmax" else graph.operations[below.below[1]]).dim
     else:
-        return {}
-    try:
-        like = nodes[j]._saved_result if log.name == "LogSoftmax" else nodes[j]._saved_self
-        constant = nodes[i].next_functions[0][0] is None
-        target = (nodes[i]._saved_self if constant else nodes[i]._saved_other).expand_as(like)
-    except (RuntimeError, AttributeError, TypeError, IndexError):
         return {}
     if like.dim() < 2:
         return {}
+    constant = nodes[i].next_functions[0][0] is None
+    target = (nodes[i]._saved_self if constant else nodes[i]._saved_other).expand_as(like)
     rows = target.movedim(dim, -1).flatten(0, -2)[:ROWS].float()
     several, total = (rows != 0).sum(-1) > 1, rows.sum(-1)  # a row of one value may be weighted, one of zeros left out
     found = {"not shares": (several & ((total - 1).abs() > 0.05)).float().mean(), "total of targets": total.mean()}
@@ -379,9 +368,9 @@ SINGULAR: dict[str, Callable[..., dict[str, Tensor]]] = {  # whose value or slop
     "Pow": _difference,
 }
 LOSSES: dict[str, Callable[..., dict[str, Tensor]]] = {
-    **dict.fromkeys(("NllLoss", "NllLoss2D"), _nll),
-    **dict.fromkeys(("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"), _bce),
-    **dict.fromkeys(("MseLoss", "SmoothL1Loss", "HuberLoss"), _two),
+    **dict.fromkeys(NLL, _nll),
+    **dict.fromkeys(BINARY, _bce),
+    **dict.fromkeys(REGRESSIONS, lambda node: _compared(node._saved_self, node._saved_target)),
 }
 FUSED = (
     *("ScaledDotProductFlashAttentionForCpu", "ScaledDotProductFlashAttention"),

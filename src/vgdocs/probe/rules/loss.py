@@ -6,7 +6,7 @@ import math
 
 from vgdocs.probe.evidence import FEW, Evidence
 from vgdocs.probe.finding import Finding
-from vgdocs.probe.graph import MOVES, RANGES, RESIDUALS, SCALES
+from vgdocs.probe.graph import BINARY, MOVES, NLL, RANGES, RESIDUALS, SCALES
 
 FITS = 0.05  # how far the logarithm of a sum of probabilities may be from 0
 OUTSIDE = 0.05  # share of the targets that the output can't take
@@ -15,8 +15,6 @@ WRONG = 0.02  # share of outputs that are off by half the range, from which on t
 SPAN = 1.05  # on the widest difference of class scores that an activation allows, for rounding
 FELL = 20.0  # times its first size that a loss without a lower bound has fallen below 0
 SLOWED = 0.5  # fall of the last third over that of the first: a critic whose weights are clipped comes to rest
-NLL = ("NllLoss", "NllLoss2D")
-BINARY = ("BinaryCrossEntropyWithLogits", "LogSigmoid", "Softplus")
 PAGE = "diagnose/causes.md#loss"
 
 
@@ -75,7 +73,7 @@ def twice(e: Evidence) -> Finding | None:
                 f"the loss can't fall below {_floor(e.operation(i).size, 1.0):.2f} however sure the network is."
             )
             return _found("softmax twice", evidence, "drop the network's own softmax: cross_entropy takes raw scores")
-    for i in e.graph.named(*BINARY, "Sigmoid"):
+    for i in e.graph.named("Sigmoid", "LogSigmoid", "Softplus", "BinaryCrossEntropyWithLogits"):
         below, j, scaled = e.graph.under(i)
         if below.name == "Sigmoid" and j in e.graph.head and not scaled:
             evidence = (
@@ -135,7 +133,7 @@ def misfit(e: Evidence) -> Finding | None:
         if below.name in ("Softmax", "LogSoftmax") and j in e.graph.head and not scaled:
             evidence = f"the loss applies a sigmoid to what a {below.name} has made."
             return _found(cause, evidence, "raw scores, or cross_entropy if one class alone is true")
-    for i in e.graph.named("BinaryCrossEntropyWithLogits", "BinaryCrossEntropy"):
+    for i in e.graph.named(*BINARY):
         outside = e.statistic(i, "outside")
         if outside and max(outside) > OUTSIDE:
             evidence = (
@@ -236,12 +234,8 @@ def saturating_gan(e: Evidence) -> Finding | None:
         flat, average = e.statistic(j, "flat"), e.statistic(j, "average")
         if e.operation(j).name == "Sigmoid" and flat and flat[-1] > 0.9 and average[-1] < 0.5:
             return found
-    below_zero = [
-        i for i in e.graph.named("BinaryCrossEntropy", "BinaryCrossEntropyWithLogits") if e.statistic(i, "target")
-    ]
-    if below_zero and last > -0.02 and e.is_stuck is None and max(e.statistic(below_zero[0], "target")) == 0:
-        return found
-    return None
+    targets = next((targets for i in e.graph.named(*BINARY) if (targets := e.statistic(i, "target"))), None)
+    return found if targets and last > -0.02 and e.is_stuck is None and max(targets) == 0 else None
 
 
 def no_lower_bound(e: Evidence) -> Finding | None:

@@ -23,8 +23,6 @@ def singular_operation(e: Evidence) -> Finding | None:
         if what != "least" or not abs(numbers[0]) <= TINY:
             continue
         name = graph.operations[i].name if graph is not None and isinstance(i, int) else str(i)
-        if name == "Mul":  # a mask
-            continue
         cause = (
             "logarithm of zero" if name in LOGARITHMS else "division by zero" if name in DIVISIONS else "infinite slope"
         )

@@ -113,8 +113,8 @@ def dropout(e: Evidence) -> Finding | None:
     """A dropout that leaves next to nothing."""
     found = []
     for i, operation in enumerate(e.graph.operations):
-        zeros, most, least = (e.statistic(i, what) for what in ("zeros", "most", "least"))
-        masked = zeros and least and least[0] == 0 and zeros[0] < 1 and abs(most[0] * (1 - zeros[0]) - 1) < 0.5
+        zeros, largest, smallest = (e.statistic(i, what) for what in ("zeros", "largest", "smallest"))
+        masked = zeros and smallest[0] == 0 and zeros[0] < 1 and abs(largest[0] * (1 - zeros[0]) - 1) < 0.5
         found.append(max(operation.probability, zeros[0] if masked else 0.0, 1.0 if zeros and min(zeros) == 1 else 0.0))
     if not found or max(found) < DROPPED:
         return None
