@@ -316,9 +316,10 @@ def _fit(graph: Graph, i: int, nodes: Sequence[Any]) -> dict[str, Tensor]:
     if last.name not in RANGES or scaled:
         return {}
     if graph.operations[i].name in ("Pow", "Abs"):
-        said, residual = nodes[j]._saved_result, nodes[i]._saved_self
+        residual = nodes[i]._saved_self
+        said = nodes[j]._saved_result.view_as(residual)
         first = nodes[i].next_functions[0][0].next_functions[0][0] is not None
-        target = said.view_as(residual) - residual if first else said.view_as(residual) + residual
+        target = said - residual if first else said + residual
     else:
         said, target = nodes[i]._saved_self, nodes[i]._saved_target
     low, high = RANGES[last.name]

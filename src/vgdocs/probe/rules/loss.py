@@ -234,8 +234,8 @@ def saturating_gan(e: Evidence) -> Finding | None:
         flat, average = e.statistic(j, "flat"), e.statistic(j, "average")
         if e.operation(j).name == "Sigmoid" and flat and flat[-1] > 0.9 and average[-1] < 0.5:
             return found
-    targets = next((targets for i in e.graph.named(*BINARY) if (targets := e.statistic(i, "target"))), None)
-    return found if targets and last > -0.02 and e.is_stuck is None and max(targets) == 0 else None
+    shares = [share for i in e.graph.named(*BINARY) if (share := e.statistic(i, "target"))]
+    return found if shares and max(shares[0]) == 0 and last > -0.02 and e.is_stuck is None else None
 
 
 def no_lower_bound(e: Evidence) -> Finding | None:
