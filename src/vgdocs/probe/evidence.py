@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from vgdocs.probe.graph import BINARY, NLL, Graph, Operation
+from vgdocs.probe.graph import BINARY, LINEAR, NLL, Graph, Operation
 from vgdocs.probe.record import GradientRecord, Row
 
 MOSTLY = 0.5  # share of the steps that a scaler may skip
@@ -313,14 +313,6 @@ class Evidence:
     def setting(self, name: str) -> list[float]:
         """The optimizer's, by step."""
         return [row[name] for row in self.step_rows if row.get(name) is not None]
-
-
-LINEAR = {
-    *("Addmm", "Mm", "T", "View", "UnsafeView", "Reshape", "ReshapeAlias", "Transpose", "Permute", "Squeeze"),
-    *("Mean", "Sum", "Add", "AvgPool2D", "AdaptiveAvgPool2D", "Slice", "Select", "Expand", "Clone", "NativeBatchNorm"),
-    *("CudnnBatchNorm", "NativeDropout", "Cat", "Convolution", "MkldnnConvolution", "AsStrided", "Alias", "Index"),
-    *("AvgPool3D", "UnsafeSplit", "Split", "Unsqueeze"),
-}
 
 
 def _medians(steps: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -28,6 +28,12 @@ MOVES = {  # they change neither a value nor what it means
     *("SplitWithSizes", "Unbind", "MaskedFill", "Clamp", "ClampMin", "ClampMax", "Add", "Sub"),
 }
 SCALES = {"Mul", "Div", "Neg"}  # with one computed branch the other is a constant, or a mask
+LINEAR = {  # in the one computed thing that they take; a clamp is not: clamp(min=0) is a ReLU
+    *(MOVES - {"Clamp", "ClampMin", "ClampMax"}),
+    *(MATMULS - {"Bmm", "Baddbmm"}),
+    *("Mean", "Sum", "Cat", "UnsafeSplit", "AvgPool2D", "AvgPool3D", "AdaptiveAvgPool2D"),
+    *("NativeDropout", "NativeBatchNorm", "CudnnBatchNorm"),
+}
 RANGES = {  # what an activation at the end can say
     "Sigmoid": (0.0, 1.0),
     "Softmax": (0.0, 1.0),
@@ -89,6 +95,11 @@ class Graph:
     def named(self, *names: str) -> list[int]:
         """The operations of the head that have one of these names."""
         return [i for i in self.head if self.operations[i].name in names]
+
+    def is_linear(self, i: int) -> bool:
+        """Whether an operation is linear in the one computed thing that it takes, or sums several."""
+        name, below = self.operations[i].name, self.operations[i].below
+        return name in LINEAR or (name in SCALES and len(below) < 2)
 
     def under(self, i: int) -> tuple[Operation, int, bool]:
         """What an operation is told, past all that only moves or scales it; whether something scales it."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from vgdocs.probe.evidence import LINEAR, Evidence
+from vgdocs.probe.evidence import Evidence
 from vgdocs.probe.finding import Finding
-from vgdocs.probe.graph import MOVES, SCALES
 
-STEPS = ("Round", "Sign", "Floor", "Ceil", "Trunc", "Heaviside", "Frac")
+STEPS = ("Round", "Sign", "Floor", "Ceil", "Trunc")
 LAYERS = 3  # with weights and nothing between them: a factorisation of one matrix has two
 PAGE = "diagnose/causes.md#graph"
 
@@ -51,13 +50,8 @@ def exactly_zero(e: Evidence) -> Finding | None:
 def no_activations(e: Evidence) -> Finding | None:
     """Layers with weights, and nothing between them that isn't linear: together they are one layer."""
     weights = [name for name in e.trunk if e.latest[name]["family"] == "weights"]
-    if len(weights) < LAYERS or not e.graph.body:
+    if len(weights) < LAYERS or not e.graph.body or not all(map(e.graph.is_linear, e.graph.body)):
         return None
-    for i in e.graph.body:
-        operation = e.operation(i)
-        linear = operation.name in LINEAR | MOVES or (operation.name in SCALES and len(operation.below) < 2)
-        if not linear:
-            return None
     only = f"between {e.span(weights)} there are only products and sums: together they can't do more than one layer."
     remedy = "an activation such as ReLU after each layer but the last"
     return Finding("not learning", "no activations", tuple(weights), only, remedy, "causes/activations.md")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vgdocs.probe.evidence import FEW, Evidence
+from vgdocs.probe.evidence import FEW, STEADY, Evidence
 from vgdocs.probe.finding import Finding
 from vgdocs.probe.graph import BINARY, MOVES, NLL, RANGES, RESIDUALS, SCALES
 
@@ -14,7 +14,6 @@ FLAT = 0.5  # share of the wrong outputs that are where the activation is flat
 WRONG = 0.02  # share of outputs that are off by half the range, from which on they are looked at
 SPAN = 1.05  # on the widest difference of class scores that an activation allows, for rounding
 FELL = 20.0  # times its first size that a loss without a lower bound has fallen below 0
-SLOWED = 0.5  # fall of the last third over that of the first: a critic whose weights are clipped comes to rest
 PAGE = "diagnose/causes.md#loss"
 
 
@@ -67,10 +66,10 @@ def twice(e: Evidence) -> Finding | None:
     """Softmax or sigmoid at the end of the network, and again in the loss."""
     for i in e.graph.named("LogSoftmax", "Softmax"):
         below, j, _ = e.graph.under(i)
-        if below.name == "Softmax" and j in e.graph.head and _is_narrow(e, i, 1.0):
+        if below.name == "Softmax" and j in e.graph.head and (floor := _floor(e, i)) is not None:
             evidence = (
                 "a softmax is applied to what a softmax has made: the class scores then differ by 1 at most, and "
-                f"the loss can't fall below {_floor(e.operation(i).size, 1.0):.2f} however sure the network is."
+                f"the loss can't fall below {floor:.2f} however sure the network is."
             )
             return _found("softmax twice", evidence, "drop the network's own softmax: cross_entropy takes raw scores")
     for i in e.graph.named("Sigmoid", "LogSigmoid", "Softplus", "BinaryCrossEntropyWithLogits"):
@@ -101,8 +100,8 @@ def misfit(e: Evidence) -> Finding | None:
             return _found(cause, evidence, "cross_entropy, or log_softmax before nll_loss")
     for i in e.graph.named("LogSoftmax"):
         below, j, _ = e.graph.under(i)
-        if below.name in ("Sigmoid", "Hardsigmoid") and j in e.graph.head and _is_narrow(e, i, 1.0):
-            floor = _floor(e.operation(i).size, 1.0)
+        is_sigmoid = below.name in ("Sigmoid", "Hardsigmoid") and j in e.graph.head
+        if is_sigmoid and (floor := _floor(e, i)) is not None:
             evidence = (
                 "cross_entropy gets the outputs of a sigmoid: they differ by 1 at most, and the loss can't fall "
                 f"below {floor:.2f}."
@@ -128,12 +127,12 @@ def misfit(e: Evidence) -> Finding | None:
                 "a score can grow by getting all others down only, and not beyond 1."
             )
             return _found(cause, evidence, "raw scores into cross_entropy, or a binary loss if several can be true")
-    for i in e.graph.named("BinaryCrossEntropyWithLogits"):
+    for i in e.graph.named(*BINARY):
         below, j, scaled = e.graph.under(i)
-        if below.name in ("Softmax", "LogSoftmax") and j in e.graph.head and not scaled:
+        takes_logits = e.operation(i).name == "BinaryCrossEntropyWithLogits"
+        if takes_logits and below.name in ("Softmax", "LogSoftmax") and j in e.graph.head and not scaled:
             evidence = f"the loss applies a sigmoid to what a {below.name} has made."
             return _found(cause, evidence, "raw scores, or cross_entropy if one class alone is true")
-    for i in e.graph.named(*BINARY):
         outside = e.statistic(i, "outside")
         if outside and max(outside) > OUTSIDE:
             evidence = (
@@ -143,7 +142,6 @@ def misfit(e: Evidence) -> Finding | None:
             return _found(
                 cause, evidence, "targets of 0 and 1; cross_entropy for class numbers; a squared error for quantities"
             )
-        below, _, _ = e.graph.under(i)
         share = e.statistic(i, "target")
         if below.name == "Softmax" and share and not 0.8 <= share[0] * below.size <= 1.2:
             evidence = (
@@ -151,7 +149,7 @@ def misfit(e: Evidence) -> Finding | None:
                 "true, or none."
             )
             return _found(cause, evidence, "a sigmoid for each unit (nn.BCEWithLogitsLoss)")
-        if e.operation(i).name == "BinaryCrossEntropy" and (below.owns or below.name == "Addmm"):
+        if not takes_logits and (below.owns or below.name == "Addmm"):
             evidence = "binary_cross_entropy expects probabilities and gets the raw outputs of a layer, cut at 0 and 1."
             return _found(cause, evidence, "nn.BCEWithLogitsLoss")
     return None
@@ -161,7 +159,7 @@ def output_range(e: Evidence) -> Finding | None:
     """The last activation can't say what is asked."""
     for i in e.graph.named("LogSoftmax"):
         below, j, scaled = e.graph.under(i)
-        if j not in e.graph.head or scaled or below.name not in ("Relu", "Tanh", "Hardtanh"):
+        if j not in e.graph.head or scaled:
             continue
         if below.name == "Relu":
             evidence = (
@@ -170,8 +168,7 @@ def output_range(e: Evidence) -> Finding | None:
             return _found(
                 "output range", evidence, "no activation between the last layer and cross_entropy", "solutions/relu.md"
             )
-        if _is_narrow(e, i, 2.0):
-            floor = _floor(e.operation(i).size, 2.0)
+        if below.name in ("Tanh", "Hardtanh") and (floor := _floor(e, i)) is not None:
             evidence = (
                 "the class scores have passed a tanh: they differ by 2 at most, and the loss can't fall below "
                 f"{floor:.2f}."
@@ -242,14 +239,12 @@ def no_lower_bound(e: Evidence) -> Finding | None:
     """A loss that is linear in the outputs: they grow, and nothing else."""
     if not e.graph.operations or len(e.losses) < FEW:
         return None
-    linear = MOVES | SCALES | {"Mean", "Sum", *NLL}
-    operations = [e.operation(i) for i in e.graph.head]
-    plain = all(o.name in linear and (o.name not in SCALES or len(o.below) <= 1) for o in operations)
+    plain = all(e.graph.is_linear(i) or e.operation(i).name in NLL for i in e.graph.head)
     third = len(e.losses) // 3
     first, last = max(abs(loss) for loss in e.losses[:3]), e.losses[-1]
     drops = e.losses[0] - e.losses[third], e.losses[-third] - last
-    slowed = SLOWED if plain else 1 / SLOWED  # of a loss that isn't plainly unbounded, only what falls ever faster
-    if not (last < -FELL * first and drops[1] > slowed * drops[0]):
+    # A critic whose weights are clipped comes to rest. Of what isn't plainly unbounded, only what falls ever faster.
+    if not (last < -FELL * first and drops[1] > (STEADY if plain else 1 / STEADY) * drops[0]):
         return None
     shape = "linear in the outputs," if plain else "not bounded below, as it seems: it"
     evidence = (
@@ -263,12 +258,10 @@ def no_lower_bound(e: Evidence) -> Finding | None:
     return _found("loss without a lower bound", evidence, remedy, since=e.numbers[0])
 
 
-def _floor(classes: int, span: float) -> float:
-    """The least cross-entropy of scores that differ by `span` at most."""
-    return math.log1p((classes - 1) * math.exp(-span))
-
-
-def _is_narrow(e: Evidence, i: int, width: float) -> bool:
-    """Whether class scores differ by no more than an activation allows: nothing has scaled them up since."""
+def _floor(e: Evidence, i: int) -> float | None:
+    """The least cross-entropy of class scores that an activation confines; None if they were scaled up since."""
+    low, high = RANGES[e.graph.under(i)[0].name]
     span = e.statistic(i, "span")
-    return not span or max(span) <= width * SPAN
+    if span and not max(span) <= SPAN * (high - low):
+        return None
+    return math.log1p((e.operation(i).size - 1) * math.exp(low - high))
