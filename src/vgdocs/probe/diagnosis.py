@@ -14,7 +14,7 @@ from vgdocs.probe.evidence import Evidence
 from vgdocs.probe.finding import SITE, Finding
 from vgdocs.probe.record import GradientRecord
 from vgdocs.probe.rules import FOLLOWS, RULES
-from vgdocs.probe.rules.recurrent import is_read_throughout, through_time
+from vgdocs.probe.rules.recurrent import through_time
 
 __all__ = ["Finding", "Verdict", "diagnose"]
 
@@ -83,7 +83,7 @@ def _unknown(e: Evidence) -> list[str]:
     unknown += [
         f"how far back the gradient of {name} reaches: its output is read at most time steps, and the loss of each "
         "covers what comes from later ones"
-        for name, _, direct in through_time(e)
-        if is_read_throughout(direct)
+        for name, _, is_read_throughout in through_time(e)
+        if is_read_throughout
     ]
     return [*unknown, *e.record.notes]

@@ -78,8 +78,7 @@ class Evidence:
 
     def last(self, name: str, quantity: str) -> float | None:
         """At the last full step that has it."""
-        values = self.values(name, quantity)
-        return values[-1] if values else None
+        return next(reversed(self.values(name, quantity)), None)
 
     def since(self, name: str, quantity: str, above: float) -> int:
         """The first step at which a quantity exceeds a threshold."""
@@ -248,12 +247,9 @@ class Evidence:
     def is_stuck(self) -> bool | None:
         """Whether the loss is about where it began, or no better than guessing; None if that can't be said."""
         first, last = self.loss_at_first, self.loss_at_last
-        if first is None or last is None or len(self.losses) < FEW:
+        if first is None or last is None or first <= 0 or len(self.losses) < FEW:
             return None
-        if first <= 0:
-            return None
-        start = first if self.guess is None or self.guess <= 0 else min(first, self.guess)
-        return last > STUCK * start
+        return last > STUCK * min(first, self.guess or first)
 
     @cached_property
     def thirds(self) -> tuple[float, float, float, float] | None:
@@ -281,13 +277,18 @@ class Evidence:
     @property
     def travelled(self) -> float | None:
         """How far the weights have moved, step by step, in the median layer, over their norm."""
-        return statistics.median(self.updates) * self.steps if self.updates else None
+        return None if self.update is None else self.update * self.steps
 
     @cached_property
     def is_low(self) -> bool:
         """Whether the loss is far below what guessing gives: there is little left to learn."""
         last = self.loss_at_last
         return last is not None and self.guess is not None and last < 0.5 * self.guess
+
+    @property
+    def update(self) -> float | None:
+        """The median of `updates`."""
+        return statistics.median(self.updates) if self.updates else None
 
     @property
     def updates(self) -> list[float]:
@@ -329,9 +330,12 @@ def are_finite(row: Row, *quantities: str) -> bool:
     return all(row[quantity] is None or math.isfinite(row[quantity]) for quantity in quantities)
 
 
+def is_broken(row: Row) -> bool:
+    """Whether a layer has nan or inf in its output or in a gradient."""
+    return bool(row["nonfinite"]) or not are_finite(row, "weight_gradient", "activation_gradient")
+
+
 def _first_break(rows: Sequence[Row], steps: Sequence[Row]) -> int | None:
-    broken = [
-        row["step"] for row in rows if row["nonfinite"] or not are_finite(row, "weight_gradient", "activation_gradient")
-    ]
+    broken = [row["step"] for row in rows if is_broken(row)]
     broken += [row["step"] for row in steps if not are_finite(row, "loss", "gradient")]
     return min(broken, default=None)

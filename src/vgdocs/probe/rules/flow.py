@@ -23,7 +23,7 @@ TOLERANCE = 1.3  # factor on fan-in x variance that random matrices of a few uni
 # an activation a matrix keeps lengths, in the mean, where that is 1.
 CRITICAL = {"gelu": 2.0, "silu": 2.0, "linear": 1.0}
 BOUNDED = {"sigmoid": 0.25}  # activations whose slope never exceeds this: no usual scale of the weights makes up for it
-PLAIN = {"Addmm", "T", "Mm", "View", "UnsafeView", "Transpose", "Reshape", *NAMES}  # operations of a plain stack
+PLAIN = {"Addmm", "T", "Mm", "View", "UnsafeView", "Transpose", *NAMES}  # operations of a plain stack
 
 
 def vanishing(e: Evidence) -> Finding | None:
@@ -156,7 +156,7 @@ def expected_rate(e: Evidence) -> float | None:
     if not plain or activation is None or sigma_w2 is None or len(e.hidden) < MANY:
         return None
     biases = [v for name in e.hidden if (v := e.first(name, "sigma_b2")) is not None]
-    sigma_b2 = sorted(biases)[len(biases) // 2] if biases else 0.0
+    sigma_b2 = statistics.median_high(biases or [0.0])
     signal = e.first(e.hidden[0], "signal") or 1.0
     profile = theory.gradient_profile(theory.ACTIVATIONS[activation], len(e.hidden), sigma_w2, signal**2, sigma_b2)
     return float(profile[0] ** (1 / (len(e.hidden) - 1)))

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import math
 
-from vgdocs.probe.evidence import Evidence, are_finite
+from vgdocs.probe.evidence import Evidence, are_finite, is_broken
 from vgdocs.probe.finding import Finding
 from vgdocs.probe.rules.units import DEAD
 
 TINY = 1e-38  # below float32's smallest normal number: 0 for a root, a logarithm or a division
 UNDERFLOWN = 6e-8  # float16's smallest number, as the root mean square of a gradient
-LOGARITHMS = ("Log", "Log2", "Log10", "Log1P")
-DIVISIONS = ("Div", "Reciprocal", "Rsqrt")
+POLES = {  # where the value itself is infinite; of other operations it is the slope
+    "logarithm of zero": ("Log", "Log2", "Log10", "Log1P"),
+    "division by zero": ("Div", "Reciprocal", "Rsqrt"),
+}
+REMEDIES = {
+    "logarithm of zero": (
+        "log_softmax, logsigmoid or logsumexp, which take the logarithm and what is in it together; else a small "
+        "number inside"
+    ),
+    "division by zero": "a small number in the denominator",
+    "infinite slope": (
+        "a small number inside (sqrt(x + 1e-8)), or leave such examples out: torch.where doesn't help, as its "
+        "derivative is still taken"
+    ),
+}
 
 
 def singular_operation(e: Evidence) -> Finding | None:
@@ -23,26 +36,13 @@ def singular_operation(e: Evidence) -> Finding | None:
         if what != "least" or not abs(numbers[0]) <= TINY:
             continue
         name = graph.operations[i].name if graph is not None and isinstance(i, int) else str(i)
-        cause = (
-            "logarithm of zero" if name in LOGARITHMS else "division by zero" if name in DIVISIONS else "infinite slope"
-        )
+        cause = next((cause for cause, operations in POLES.items() if name in operations), "infinite slope")
         layers, where, _ = _where(e)
         evidence = (
             f"step {e.broken} has nan or inf {where}; the graph of the loss has a {name} that is exactly at the "
             "point where its value or its slope is infinite."
         )
-        remedy = {
-            "logarithm of zero": (
-                "log_softmax, logsigmoid or logsumexp, which take the logarithm and what is in it together; else a "
-                "small number inside"
-            ),
-            "division by zero": "a small number in the denominator",
-            "infinite slope": (
-                "a small number inside (sqrt(x + 1e-8)), or leave such examples out: torch.where doesn't help, as "
-                "its derivative is still taken"
-            ),
-        }[cause]
-        return Finding("non-finite", cause, layers, evidence, remedy, "causes/precision.md", e.broken)
+        return Finding("non-finite", cause, layers, evidence, REMEDIES[cause], "causes/precision.md", e.broken)
     return None
 
 
@@ -74,7 +74,7 @@ def overflow(e: Evidence) -> Finding | None:
 def _where(e: Evidence) -> tuple[tuple[str, ...], str, str]:
     """The layer with the first nan or inf, in words too, and in which pass that is."""
     rows = [row for row in e.all_rows if row["step"] == e.broken]
-    broken = [row for row in rows if row["nonfinite"] or not are_finite(row, "weight_gradient", "activation_gradient")]
+    broken = [row for row in rows if is_broken(row)]
     if forward := [row["layer"] for row in broken if not are_finite(row, "signal")]:
         where = f"in the forward pass; the first layer whose output has it is {e.span(forward[:1])}"
         return (forward[0],), where, "forward"
@@ -83,11 +83,8 @@ def _where(e: Evidence) -> tuple[tuple[str, ...], str, str]:
         return (), "in the loss and in gradients, and was not looked at in full", "somewhere"
     if broken:
         nearest = broken[-1]["layer"]
-        return (
-            (nearest,),
-            f"in the backward pass; the layer nearest to the loss that has it is {e.span([nearest])}",
-            "backward",
-        )
+        where = f"in the backward pass; the layer nearest to the loss that has it is {e.span([nearest])}"
+        return (nearest,), where, "backward"
     return (), "in the loss alone", "loss"
 
 

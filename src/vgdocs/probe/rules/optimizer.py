@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 from vgdocs.probe.evidence import FEW, Evidence
@@ -118,14 +119,12 @@ def cleared_too_late(e: Evidence) -> Finding | None:
 
 def clipped_away(e: Evidence) -> Finding | None:
     """Clipping that leaves nothing to learn from."""
-    handed = [row["handed"] for row in e.step_rows if row["handed"]]
-    small = e.updates and statistics.median(e.updates) < 100 * SMALL_UPDATE
-    if not handed or statistics.median(handed) > CLIPPED or not small:
+    handed = statistics.median([row["handed"] for row in e.step_rows if row["handed"]] or [math.inf])
+    if handed > CLIPPED or e.update is None or e.update >= 100 * SMALL_UPDATE:
         return None
     evidence = (
-        "between the backward pass and the optimizer's step the gradients' norm falls to "
-        f"{statistics.median(handed):.0e} of what it was, and a step changes the weights by "
-        f"{statistics.median(e.updates):.0e} of their norm."
+        f"between the backward pass and the optimizer's step the gradients' norm falls to {handed:.0e} of what it was, "
+        f"and a step changes the weights by {e.update:.0e} of their norm."
     )
     remedy = "clip at a norm that only the largest gradients exceed, such as 1; or a larger learning rate"
     return Finding("no update", "clipped away", (), evidence, remedy, "solutions/clipping.md")
@@ -220,7 +219,7 @@ def slow(e: Evidence) -> Finding | None:
     evidence = f"in {e.steps} steps the loss went from {first:.4g} (mean of the first third) to {last:.4g}"
     evidence += ", as fast at the end as in the beginning" if e.falls_straight else ""
     evidence += f"; the weights moved by {way:.1%} of their norm, step by step." if way is not None else "."
-    few = e.steps < MANY_STEPS and (not e.updates or statistics.median(e.updates) > SMALL_STEP)
+    few = e.steps < MANY_STEPS and (e.update is None or e.update > SMALL_STEP)
     cause, other = ("too few steps", "learning rate too small")[:: 1 if few else -1]
     decide = (
         "train as many steps again at ten times the learning rate: if the loss falls sooner and stays down it is the "
@@ -244,7 +243,7 @@ def learning_rate_too_large(e: Evidence) -> Finding | None:
     if thrown is not None and e.is_stuck is False and e.broken is None:  # a start that is recovered from is none
         late = [row["loss"] for row in e.step_rows[e.steps // 2 :]]
         thrown = thrown if any(_is_thrown_off(e, loss) for loss in late) else None
-    bold = e.updates and max(e.updates[:3]) > BOLD_UPDATE and statistics.median(e.updates) > STAYS_BOLD and e.is_stuck
+    bold = e.update is not None and max(e.updates[:3]) > BOLD_UPDATE and e.update > STAYS_BOLD and e.is_stuck
     if large and e.steps >= FEW and e.is_stuck is False and thrown is None and e.broken is None:
         large = {}  # it learns all the same
     if not (large or thrown is not None or bold):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from vgdocs.gradients import rate
 from vgdocs.probe.evidence import Evidence
@@ -18,17 +17,20 @@ CLOSED = 0.2  # a forget gate, by its bias alone; PyTorch draws 0.5
 
 def vanishing_in_time(e: Evidence) -> Finding | None:
     """Back through the steps of a recurrent layer whose output is read at the end."""
-    for name, norms, direct in through_time(e):
-        if is_read_throughout(direct) or norms[0] >= VANISHING * norms[-1]:
+    for name, norms, is_read_throughout in through_time(e):
+        if is_read_throughout or norms[0] >= VANISHING * norms[-1]:
             continue
         rate_per_step = f", {rate(norms):.2f} per step" if min(norms) > 0 else ""
         evidence = (
             f"in {e.span([name])} the first of {len(norms)} time steps gets {norms[0] / norms[-1]:.0e} of the gradient "
             f"of the last{rate_per_step}: what came first hardly moves the weights."
         )
+        cause, page = "recurrence", "causes/recurrence.md"
+        remedy = (
+            "an LSTM or GRU with a large forget bias, an orthogonal recurrent matrix, attention, or shorter sequences"
+        )
         if e.latest[name]["kind"].startswith(("LSTM", "GRU")):
-            gate = e.first(name, "gate")
-            cause = "recurrence"
+            gate, page = e.first(name, "gate"), "solutions/gates.md"
             if gate is not None and gate < CLOSED:
                 cause = "forget gate"
                 evidence += f" By its bias the gate that keeps the state stands at {gate:.2g}."
@@ -36,18 +38,14 @@ def vanishing_in_time(e: Evidence) -> Finding | None:
                 "a larger bias of the forget gate (in a GRU the update gate), about the logarithm of the time to be "
                 "bridged; attention; or a loss at earlier steps too. It may learn all the same, if slowly"
             )
-            return Finding("vanishing", cause, (name,), evidence, remedy, "solutions/gates.md")
-        remedy = (
-            "an LSTM or GRU with a large forget bias, an orthogonal recurrent matrix, attention, or shorter sequences"
-        )
-        return Finding("vanishing", "recurrence", (name,), evidence, remedy, "causes/recurrence.md")
+        return Finding("vanishing", cause, (name,), evidence, remedy, page)
     return None
 
 
 def exploding_in_time(e: Evidence) -> Finding | None:
     """Back through the steps of a recurrent layer whose output is read at the end."""
-    for name, norms, direct in through_time(e):
-        if not is_read_throughout(direct) and norms[0] > EXPLODING * norms[-1]:
+    for name, norms, is_read_throughout in through_time(e):
+        if not is_read_throughout and norms[0] > EXPLODING * norms[-1]:
             times = f"{norms[0] / norms[-1]:.0e}" if norms[-1] else "endlessly many"
             evidence = (
                 f"in {e.span([name])} the first of {len(norms)} time steps gets {times} times the gradient of the last."
@@ -57,8 +55,8 @@ def exploding_in_time(e: Evidence) -> Finding | None:
     return None
 
 
-def through_time(e: Evidence) -> list[tuple[str, list[float], list[float]]]:
-    """(layer, gradient by time step, gradient that each step gets from outside), up to the last step with any."""
+def through_time(e: Evidence) -> list[tuple[str, list[float], bool]]:
+    """(layer, gradient by time step up to the last step with any, whether its output is read at many of them)."""
     found = []
     for name in dict.fromkeys(row["layer"] for row in e.time_rows):
         rows = [row for row in e.time_rows if row["layer"] == name]
@@ -68,9 +66,5 @@ def through_time(e: Evidence) -> list[tuple[str, list[float], list[float]]]:
             rows.pop()
         norms = [row["gradient"] for row in rows]
         if len(norms) >= LONG and all(math.isfinite(norm) for norm in norms):
-            found.append((name, norms, [row["direct"] or 0.0 for row in rows]))
+            found.append((name, norms, sum((row["direct"] or 0) > 0 for row in rows) > DIRECT * len(rows)))
     return found
-
-
-def is_read_throughout(direct: Sequence[float]) -> bool:
-    return sum(norm > 0 for norm in direct) > DIRECT * len(direct)

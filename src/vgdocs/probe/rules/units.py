@@ -125,17 +125,13 @@ def dropout(e: Evidence) -> Finding | None:
 
 def batch_statistics(e: Evidence) -> Finding | None:
     """A batch normalisation over two values."""
-    few = [name for name in e.names if _smallest(e, name) <= VALUES]
-    if not few:
+    values = {name: n for name in e.names if (n := e.median(name, "values")) is not None and n <= VALUES}
+    if not values:
         return None
+    few = list(values)
     evidence = (
-        f"{e.span(few)} takes mean and variance over {_smallest(e, few[0]):.0f} values: two numbers become -1 and 1 "
+        f"{e.span(few)} takes mean and variance over {values[few[0]]:.0f} values: two numbers become -1 and 1 "
         "whatever they are, and no gradient passes."
     )
     remedy = "a larger batch, or a layer or group normalisation, which don't depend on it"
     return Finding("not learning", "batch statistics", tuple(few), evidence, remedy, "solutions/normalisation.md")
-
-
-def _smallest(e: Evidence, name: str) -> float:
-    values = e.values(name, "values")
-    return statistics.median(values) if values else VALUES + 1
