@@ -51,8 +51,9 @@ class Evidence:
         self.numbers = [row["step"] for row in steps]
         self.steps = len(steps)
         self.looks = len({row["step"] for row in rows if row["signal"] is not None})  # those looked at in full
-        kept = set(self.numbers)
-        self.time_rows = [row for row in record.time_rows if row["step"] in kept]
+        before = set(self.numbers)
+        self.time_rows = [row for row in record.time_rows if row["step"] in before]
+        self.inputs = {number: inputs for number, inputs in record.inputs.items() if inputs and number in self.kept}
         self._of: dict[str, list[Row]] = {}
         for row in self.rows:
             self._of.setdefault(row["layer"], []).append(row)

@@ -26,36 +26,30 @@ PAGE = "diagnose/causes.md#data"
 
 def nan_in_the_data(e: Evidence) -> Finding | None:
     """nan or inf in what the network is fed, or in the targets."""
-    for number, inputs in e.record.inputs.items():
-        if number not in e.kept:
-            continue
-        bad = {name: numbers[3] for name, numbers in inputs.items() if numbers[3] > 0}
+    for number, inputs in e.inputs.items():
+        bad = [share for *_, share, _ in inputs.values() if share > 0]
         if bad and (e.broken is None or number <= e.broken or len(inputs) == len(bad)):
-            share = max(bad.values())
-            evidence = f"{share:.2g} of the values that the network is fed are nan or inf at step {number}."
+            evidence = f"{max(bad):.2g} of the values that the network is fed are nan or inf at step {number}."
             remedy = (
                 "look for missing values, and for a division by the standard deviation of a feature that is "
                 "constant: fill the former, add 1e-8 to the latter"
             )
             return Finding("non-finite", "nan in the input", (), evidence, remedy, PAGE, number)
     for number, found in e.record.statistics.items():
-        for (i, what), (value, *_) in found.items():
-            if number in e.kept and what == "rms" and value != value and found[i, "output"][0] == found[i, "output"][0]:
+        for (i, what), (value, *_) in found.items() if number in e.kept else ():
+            if what == "rms" and math.isnan(value) and not math.isnan(found[i, "output"][0]):
                 evidence = f"the targets have nan at step {number}, and the outputs don't."
-                return Finding(
-                    "non-finite", "nan in the targets", (), evidence, "fill or leave out missing targets", PAGE, number
-                )
+                remedy = "fill or leave out missing targets"
+                return Finding("non-finite", "nan in the targets", (), evidence, remedy, PAGE, number)
     return None
 
 
 def inputs_not_scaled(e: Evidence) -> Finding | None:
     """Inputs, or one of their features, far from a mean square of 1."""
-    for number, inputs in e.record.inputs.items():
-        for name, (rms, largest, median, bad, *_) in inputs.items():
-            if name not in e.number or number not in e.kept or bad > 0 or rms == 0:
-                continue
+    for number, inputs in e.inputs.items():
+        for name, (rms, largest, median, bad, _) in inputs.items():
             uneven = median > 0 and largest > UNEVEN * median and largest > LARGE
-            if not (rms > LARGE or rms < SMALL or uneven):
+            if bad > 0 or rms == 0 or not (rms > LARGE or rms < SMALL or uneven):
                 continue
             evidence = f"{e.span([name])} is fed data whose root mean square is {rms:.2g}"
             evidence += (
@@ -71,8 +65,8 @@ def inputs_not_scaled(e: Evidence) -> Finding | None:
 
 def flat_by_its_inputs(e: Evidence) -> Finding | None:
     """Inputs that are only a little large, but send the first activation to where it is flat."""
+    number, inputs = next(iter(e.inputs.items()), (0, {}))
     for before, name in itertools.pairwise(e.names):
-        number, inputs = next(iter(e.record.inputs.items()), (0, {}))
         rms = inputs.get(before, [0.0])[0]
         scale, flat = e.first(before, "sigma_w2"), e.first(name, "saturated")
         if rms > BOLD and flat is not None and flat > FLAT and scale is not None and scale < USUAL and not e.is_low:
@@ -92,13 +86,14 @@ def joined_to_an_embedding(e: Evidence) -> Finding | None:
     before = e.names[: e.names.index(first)] if first else []
     if first is None or not before or any(e.latest[name]["kind"] != "Embedding" for name in before):
         return None
-    signal, scale = e.first(first, "signal"), e.first(first, "sigma_w2")
-    rms = (signal or 0.0) / math.sqrt(scale or 1.0)
-    if rms <= LARGE or (e.first(before[0], "signal") or 0.0) > LARGE:
+    signal = e.first(first, "signal") or 0.0
+    given = max(e.first(name, "signal") or 0.0 for name in before)
+    rms = signal / math.sqrt(e.first(first, "sigma_w2") or 1.0)
+    if rms <= LARGE or given > LARGE:
         return None
     evidence = (
         f"{e.span([first])} answers the first batch with a root mean square of {signal:.2g}; as its weights are, it "
-        f"must be fed with about {rms:.2g}, and its embeddings give {e.first(before[0], 'signal') or 0:.2g}."
+        f"must be fed with about {rms:.2g}, and its embeddings give {given:.2g}."
     )
     remedy = "standardise the numbers that are joined to the embeddings"
     return Finding("data", "inputs not scaled", (first,), evidence, remedy, PAGE, e.numbers[0])
