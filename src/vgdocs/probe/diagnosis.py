@@ -44,6 +44,8 @@ def diagnose(record: GradientRecord, step: int | None = None) -> Verdict:
     record.at(step)  # says what is missing
     evidence = Evidence(record, step)
     found = [finding for rule in RULES if (finding := rule(evidence))]
+    # what was there all along was seen from the first step on that is judged
+    found = [replace(finding, since=max(finding.since, evidence.numbers[0])) for finding in found]
     return Verdict(_in_order(found), tuple(_unknown(evidence)))
 
 

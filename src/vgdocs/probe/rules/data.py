@@ -96,7 +96,7 @@ def joined_to_an_embedding(e: Evidence) -> Finding | None:
         f"must be fed with about {rms:.2g}, and its embeddings give {given:.2g}."
     )
     remedy = "standardise the numbers that are joined to the embeddings"
-    return Finding("data", "inputs not scaled", (first,), evidence, remedy, PAGE, e.numbers[0])
+    return Finding("data", "inputs not scaled", (first,), evidence, remedy, PAGE)
 
 
 def targets_not_scaled(e: Evidence) -> Finding | None:

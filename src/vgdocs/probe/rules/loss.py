@@ -17,8 +17,8 @@ FELL = 20.0  # times its first size that a loss without a lower bound has fallen
 PAGE = "diagnose/causes.md#loss"
 
 
-def _found(cause: str, evidence: str, remedy: str, page: str = PAGE, since: int = 0) -> Finding:
-    return Finding("loss and output", cause, (), evidence, remedy, page, since)
+def _found(cause: str, evidence: str, remedy: str, page: str = PAGE) -> Finding:
+    return Finding("loss and output", cause, (), evidence, remedy, page)
 
 
 def softmax_over_one_unit(e: Evidence) -> Finding | None:
@@ -255,7 +255,7 @@ def no_lower_bound(e: Evidence) -> Finding | None:
         "a loss with a minimum (hinge, logistic, squared); log_softmax before nll_loss; for a critic clipped "
         "weights or a penalty on its gradient"
     )
-    return _found("loss without a lower bound", evidence, remedy, since=e.numbers[0])
+    return _found("loss without a lower bound", evidence, remedy)
 
 
 def _floor(e: Evidence, i: int) -> float | None:

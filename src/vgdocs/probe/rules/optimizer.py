@@ -191,7 +191,7 @@ def learning_rate_too_small(e: Evidence) -> Finding | None:
         if decayed
         else "multiply the learning rate by ten until the loss moves; a thousandth of the weights per step is usual"
     )
-    return Finding("no update", "learning rate too small", (), evidence, remedy, PAGE, e.numbers[0])
+    return Finding("no update", "learning rate too small", (), evidence, remedy, PAGE)
 
 
 def slow(e: Evidence) -> Finding | None:
@@ -226,8 +226,7 @@ def slow(e: Evidence) -> Finding | None:
         "rate, if it is thrown about it is the number of steps."
     )
     remedy = "more steps" if few else f"ten times the learning rate{f', which is {lr[0]:g}' if lr else ''}"
-    alternatives = (other,)
-    return Finding("not learning", cause, (), evidence, remedy, PAGE, e.numbers[0], (), alternatives, decide)
+    return Finding("not learning", cause, (), evidence, remedy, PAGE, alternatives=(other,), decide=decide)
 
 
 def learning_rate_too_large(e: Evidence) -> Finding | None:
