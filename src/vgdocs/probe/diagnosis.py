@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from vgdocs.probe.evidence import Evidence
 from vgdocs.probe.finding import SITE, Finding
 from vgdocs.probe.record import GradientRecord
-from vgdocs.probe.rules import FOLLOWS, RULES
+from vgdocs.probe.rules import FOLLOWS, LAST_RESORT, RULES
 from vgdocs.probe.rules.recurrent import through_time
 
 __all__ = ["Finding", "Verdict", "diagnose"]
@@ -53,12 +53,13 @@ def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """By when they were seen, those seen together by their rules' order; what follows from one is told with it."""
     causes: list[Finding] = []
     for finding in sorted(findings, key=lambda finding: finding.since):
-        before = next((i for i, c in enumerate(causes) if finding.cause in FOLLOWS.get(c.cause, ())), None)
-        if before is None:
-            causes.append(finding)
+        for i, cause in enumerate(causes):
+            if finding.cause in {LAST_RESORT, *FOLLOWS.get(cause.cause, ())}:
+                told = dict.fromkeys([*cause.consequences, finding.cause])
+                causes[i] = replace(cause, consequences=tuple(told))
+                break
         else:
-            told = dict.fromkeys([*causes[before].consequences, finding.cause])
-            causes[before] = replace(causes[before], consequences=tuple(told))
+            causes.append(finding)
     return tuple(causes)
 
 

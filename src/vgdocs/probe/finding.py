@@ -41,9 +41,14 @@ class Finding:
     def __str__(self) -> str:
         return self.text()
 
+    @property
+    def by(self) -> str:
+        """The cause, where it says more than the symptom."""
+        return f"by {self.cause}" if self.cause not in ("unknown", self.symptom) else ""
+
     def text(self, site: str | None = SITE) -> str:
         """As lines of text; `site` is the address at which the page it names is read."""
-        by = f", by {self.cause}" if self.cause not in ("unknown", self.symptom) else ""
+        by = f", {self.by}" if self.by else ""
         after = f"\n  What follows from it: {', '.join(self.consequences)}." if self.consequences else ""
         other = f"\n  It can also be {' or '.join(self.alternatives)}: {self.decide}" if self.alternatives else ""
         where = address(self.page, site)
