@@ -18,6 +18,9 @@ from vgdocs.probe.rules.recurrent import through_time
 
 __all__ = ["Finding", "Verdict", "diagnose"]
 
+NOTHING_WRONG = "Nothing wrong found: the gradient reaches every layer."
+CANNOT_SHOW = "What this record cannot show"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -32,8 +35,7 @@ class Verdict:
     def text(self, site: str | None = SITE) -> str:
         """As lines of text; `site` is the address at which the pages that it names are read."""
         found = "\n\n".join(f"{i}. {finding.text(site)}" for i, finding in enumerate(self.findings, 1))
-        head = found or "Nothing wrong found: the gradient reaches every layer."
-        return "\n".join([head, "", "What this record cannot show:", *(f"- {what}" for what in self.unknown)])
+        return "\n".join([found or NOTHING_WRONG, "", f"{CANNOT_SHOW}:", *(f"- {what}" for what in self.unknown)])
 
 
 def diagnose(record: GradientRecord, step: int | None = None) -> Verdict:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from vgdocs.probe.charts import Line, Scale, Value, chart, strip
-from vgdocs.probe.diagnosis import Verdict
+from vgdocs.probe.diagnosis import CANNOT_SHOW, NOTHING_WRONG, Verdict
 from vgdocs.probe.finding import SITE, Finding, address
 from vgdocs.probe.record import EXPLODING, LEGEND, VANISHING, GradientRecord, Row, as_table, trunk
 from vgdocs.probe.rules.optimizer import LARGE_UPDATE, SMALL_UPDATE
@@ -26,6 +26,7 @@ STEPS = (30, 120)  # that are drawn at least and at most; of more, as many that 
 ROWS_IN_FULL = 30  # layers, up to which each has a line of its own; beyond, the strip keeps its height
 ROW = 15  # px
 POINTS = 300  # of a line
+UNSEEN = "No step of it was recorded."
 BAD = re.compile("yes|-?nan|-?inf")  # a value of the table that shouldn't be
 
 
@@ -46,7 +47,7 @@ class Watched:
 
     def text(self, site: str | None = SITE) -> str:
         head = f"{self.name}, {self.steps}"
-        told = self.verdict.text(site) if self.verdict else "No step of it was recorded."
+        told = self.verdict.text(site) if self.verdict else UNSEEN
         return f"{head}\n{'=' * len(head)}\n{told}"
 
 
@@ -147,29 +148,28 @@ def _style() -> str:
 
 def _section(one: Watched, alone: bool, site: str | None) -> str:
     heading = "The verdict" if alone else one.name
-    parts = [f'<h2 class="grown">{escape(heading)}</h2>']
+    head = f'<h2 class="grown">{escape(heading)}</h2>'
     if one.verdict is None:
-        return "".join([*parts, '<p class="note">No step of it was recorded.</p>'])
+        return f'{head}<p class="note">{UNSEEN}</p>'
     found = "".join(_finding(finding, site) for finding in one.verdict.findings)
-    parts.append(
-        f'<ol class="findings">{found}</ol>'
-        if found
-        else '<p class="healthy-verdict">Nothing wrong found: the gradient reaches every layer.</p>'
-    )
     unknown = "".join(f"<li>{escape(what)}</li>" for what in one.verdict.unknown)
-    parts.append(f'<h3>What this record cannot show</h3><ul class="unknown">{unknown}</ul>')
     level = "h2" if alone else "h3"
-    parts.append(f"<{level}>What was measured</{level}>")
-    parts.append(_charts(one.record))
-    parts += [_strip(one.record, quantity) for quantity in STRIPS]
-    parts.append(f"<{level}>The last full step, layer by layer</{level}>")
-    parts.append(_table(one.record))
-    parts.append("" if alone else _pairs(_settings(one), "settings"))
+    parts = [
+        head,
+        f'<ol class="findings">{found}</ol>' if found else f'<p class="healthy-verdict">{NOTHING_WRONG}</p>',
+        f'<h3>{CANNOT_SHOW}</h3><ul class="unknown">{unknown}</ul>',
+        f"<{level}>What was measured</{level}>",
+        _charts(one.record),
+        *(_strip(one.record, quantity) for quantity in STRIPS),
+        f"<{level}>The last full step, layer by layer</{level}>",
+        _table(one.record),
+        "" if alone else _pairs(_settings(one), "settings"),
+    ]
     return "\n".join(parts)
 
 
 def _finding(finding: Finding, site: str | None) -> str:
-    by = f" <span>by {escape(finding.cause)}</span>" if finding.cause not in ("unknown", finding.symptom) else ""
+    by = f" <span>{escape(finding.by)}</span>" if finding.by else ""
     where = address(finding.page, site)
     link = f'<a href="{escape(where)}">{escape(where)}</a>' if site else f"<code>{escape(where)}</code>"
     told = {
