@@ -25,6 +25,7 @@ CHANNELS_SECOND: tuple[type[nn.Module], ...] = (
     nn.GroupNorm,
 )
 RELUS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
+LIMIT = 50_000  # nodes of an autograd graph that are read
 FLAT = 0.05  # a unit is saturated where its activation's slope is below this share of the largest slope it can have
 
 # activations with flat ends: where the output says that the slope is below FLAT of its maximum
@@ -154,17 +155,17 @@ def times_active(values: Tensor, second: bool) -> Tensor:
     return there.sum(dim=[d for d in range(values.dim()) if d != unit])
 
 
-def operations(outputs: Any, limit: int = 50_000) -> tuple[dict[str, int], int]:
+def operations(outputs: Any) -> tuple[dict[str, int], int]:
     """What the autograd graph behind a model's output is made of: {operation: how often}, and its joins.
 
     A join is a sum or a concatenation of two computed branches: a skip connection has one. The names are
-    autograd's, without "Backward0": "Sigmoid", "Relu", "Addmm", "NativeBatchNorm". Nodes beyond `limit` are not read.
+    autograd's, without "Backward0": "Sigmoid", "Relu", "Addmm", "NativeBatchNorm". Nodes beyond LIMIT are not read.
     """
     counts: dict[str, int] = {}
     joins = 0
     seen: set[Any] = set()
     queue = [tensor.grad_fn for tensor in tensors_of(outputs) if tensor.grad_fn is not None]
-    while queue and len(seen) < limit:
+    while queue and len(seen) < LIMIT:
         node = queue.pop()
         if node in seen:
             continue
@@ -193,7 +194,7 @@ def is_there(values: Tensor) -> bool:
     return values.untyped_storage().nbytes() >= values.numel() * values.element_size()
 
 
-def looks_drawn(weight: Tensor, rounds: int = 12) -> Tensor:
+def looks_drawn(weight: Tensor) -> Tensor:
     """A matrix's largest singular value over the largest that independent random entries of its size would have.
 
     That is sigma (sqrt(m) + sqrt(n)) for an m x n matrix with entries of mean square sigma squared (Marchenko and
@@ -202,7 +203,7 @@ def looks_drawn(weight: Tensor, rounds: int = 12) -> Tensor:
     matrix = weight.detach().flatten(1).float()
     m, n = matrix.shape
     v = torch.cos(torch.arange(n, device=matrix.device) * 0.7 + 0.3)  # any vector, without touching the random state
-    for _ in range(rounds):
+    for _ in range(12):
         u = matrix @ (v / v.norm())
         v = matrix.mT @ (u / u.norm())
     edge = matrix.norm() * (m**0.5 + n**0.5) / (m * n) ** 0.5

@@ -164,38 +164,39 @@ class GradientRecord:
     run inside one call, "output" for a module that is called once per time step; `direct` is the gradient that reaches
     the output of that time step from outside the layer.
 
-    `step_rows` holds one dictionary per step: `step`, `loss` (of all backward passes of the step together), `skipped`,
-    and, if there is an optimizer, `lr`, `weight_decay`, `momentum`, `beta1` and `eps`, the largest of its groups'. At
-    full steps also `handed`, the norm of all gradients when the optimizer got them over that after the backward pass
-    (less than 1: clipped), and `left`, the norm of its gradients that were still there in the next step, over its own:
-    the least before any of that step's backward passes.
+    `step_rows` holds one dictionary per step: `step`, `loss` (of all backward passes of the step together), `gradient`,
+    the norm of all parameters' gradients, `skipped`, and, if there is an optimizer, `lr`, `weight_decay`, `momentum`
+    and `eps`, the largest of its groups', and `beta1`, the first group's. At full steps also `handed`, the norm of all
+    gradients when the optimizer got them over that after the backward pass (less than 1: clipped); `left`, the norm of
+    its gradients that were still there in the next step, over its own: the least before any of that step's backward
+    passes; `moved`, whether a parameter changed; `cut_off`, whether the loss depends on no parameter; and `strangers`,
+    of parameters behind the loss that aren't the model's the shape, the norm and how random they look.
 
     `notes` says in words what could not be seen. `operations` counts what the autograd graph of the model's first
     forward pass is made of, and `joins` its sums and concatenations of two branches. `graphs` holds by full step the
-    operations behind its loss, and `statistics` what was measured of them, by place and name. `inputs` holds for each
-    layer that is fed data the root mean square of its input, the largest and the median one of a feature, the share of
-    values that aren't finite, and the largest.
+    operations behind its loss, and `statistics` what was measured of them, by place and name. `inputs` holds by step,
+    for each layer that is fed data, the root mean square of its input, the largest and the median one of a feature, the
+    share of values that aren't finite, and the largest.
     """
 
     def __init__(
         self,
         layers: Sequence[Layer],
         steps: Sequence[Step],
-        operations: dict[str, int] | None = None,
-        joins: int = 0,
-        optimizer: torch.optim.Optimizer | None = None,
-        size: int | None = None,
-        held: frozenset[int] | None = None,
-        drawn: dict[str, float] | None = None,
-        gaps: Sequence[str] = (),
+        operations: dict[str, int],
+        joins: int,
+        optimizer: torch.optim.Optimizer | None,
+        *,
+        size: int,
+        held: frozenset[int] | None,
+        drawn: dict[str, float],
+        gaps: list[str],
     ) -> None:
-        self.size = len(steps) if size is None else size
+        self.size, self.operations, self.joins, self.gaps = size, operations, joins, gaps
         self.steps = [step.number for step in steps]
         self.full_steps = [step.number for step in steps if step.full]
         self.skipped_steps = [step.number for step in steps if step.skipped]
-        self.operations, self.joins = dict(operations or {}), joins
         self.optimizer = type(optimizer).__name__ if optimizer is not None else None
-        self.gaps = list(gaps)
         order = tuple(_forward_order(layers, steps))
         self.layers = [layers[i] for i in order]
         # by layer: the share of its parameters that the optimizer holds; of weights that stay, how random they look
@@ -204,7 +205,7 @@ class GradientRecord:
             for layer in layers
             if held is not None and layer.parameters
         }
-        self.drawn = drawn or {}
+        self.drawn = drawn
         self.rows: list[Row] = []
         self.time_rows: list[Row] = []
         self.step_rows: list[Row] = []
@@ -348,12 +349,11 @@ OF_A_LAYER = ("weight_gradient", "activation_gradient", "signal", "update_ratio"
 
 def scalars(layers: Sequence[Layer], step: Step) -> dict[str, float]:
     """One step, flat: `Probe.scalars` says what is in it."""
-    record = GradientRecord(layers, [step])
-    (own,) = record.step_rows
+    rows, _, own = step.rows(layers, tuple(_forward_order(layers, [step])))
     found = {name: own.get(name) for name in OF_A_STEP}
-    norms = [row["activation_gradient"] for row in trunk(record.rows)]
+    norms = [row["activation_gradient"] for row in trunk(rows)]
     found["first_over_last"] = _over(norms[0], norms[-1]) if len(norms) > 1 else None
-    for row in record.rows:
+    for row in rows:
         name = re.sub(r"[^\w.-]", "_", row["layer"], flags=re.ASCII)
         found |= {f"{quantity}/{name}": row[quantity] for quantity in OF_A_LAYER}
     known = {name: float(value) for name, value in found.items() if value is not None}

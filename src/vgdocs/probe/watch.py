@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from vgdocs.probe.diagnosis import diagnose
 from vgdocs.probe.finding import SITE
 from vgdocs.probe.graph import Graph, Reading, read
 from vgdocs.probe.layers import (
@@ -39,6 +40,7 @@ from vgdocs.probe.layers import (
 from vgdocs.probe.listen import BACKWARD, SCALER
 from vgdocs.probe.norms import Norms, by_time
 from vgdocs.probe.record import STEPS, GradientRecord, Step, scalars, thinned
+from vgdocs.probe.report import Watched, write
 
 SETTINGS = ("lr", "weight_decay", "momentum", "eps")
 GRAPHS, STRANGERS, FAILURES = 16, 64, 20  # the most that are kept of each
@@ -202,9 +204,6 @@ class Probe:
 
         Raises ValueError if nothing was recorded.
         """
-        from vgdocs.probe.diagnosis import diagnose
-        from vgdocs.probe.report import Watched, write
-
         optimizers = (type(self._optimizer).__name__,) if self._optimizer is not None else ()
         watched = Watched(type(self._model).__name__, optimizers, self.record, diagnose(self.record))
         write(path, [watched], title=title, site=site)
