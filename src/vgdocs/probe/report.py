@@ -272,14 +272,10 @@ def _key(quantity: _Strip, cells: Sequence[Sequence[Value]]) -> str:
 def _charts(record: GradientRecord) -> str:
     by_step, shown = _by_step(record), _evenly(record.full_steps, 3)
     losses = [(row["step"], row["loss"]) for row in _evenly(record.step_rows, POINTS)]
-    profiles = [
-        Line(
-            f"step {step:,}", role, [(r["index"] + 1, r["activation_gradient"]) for r in trunk(by_step[step].values())]
-        )
-        for role, step in zip(
-            ("first", "middle", "last") if len(shown) == 3 else ("first", "last"), shown, strict=False
-        )
-    ]
+    profiles = []
+    for role, step in zip(("first", "middle", "last") if len(shown) == 3 else ("first", "last"), shown, strict=False):
+        points = [(row["index"] + 1, row["activation_gradient"]) for row in trunk(by_step[step].values())]
+        profiles.append(Line(f"step {step:,}", role, points))
     weights = _ends(record, by_step, "weight_gradient", record.steps)
     updates = _ends(record, by_step, "update_ratio", record.full_steps)
     of_layers = "Norm of the gradient by layer, at the first, a middle and the last step"

@@ -39,17 +39,17 @@ def not_in_the_optimizer(e: Evidence) -> Finding | None:
         for name in e.trained
         if e.record.held.get(name) == 0 and e.is_still(name) and e.record.drawn.get(name, RANDOM) < RANDOM
     ]
-    if weights:
-        evidence = (
-            f"the optimizer holds no parameter of {e.span(weights)}, and nothing else moves them; their weights "
-            "look as drawn."
-        )
-        remedy = (
-            "build the optimizer after the last change of the model, from model.parameters(); if they are to stay, "
-            "requires_grad_(False) saves their gradients"
-        )
-        return Finding("no update", "not in the optimizer", tuple(weights), evidence, remedy, PAGE)
-    return None
+    if not weights:
+        return None
+    evidence = (
+        f"the optimizer holds no parameter of {e.span(weights)}, and nothing else moves them; their weights look as "
+        "drawn."
+    )
+    remedy = (
+        "build the optimizer after the last change of the model, from model.parameters(); if they are to stay, "
+        "requires_grad_(False) saves their gradients"
+    )
+    return Finding("no update", "not in the optimizer", tuple(weights), evidence, remedy, PAGE)
 
 
 def not_registered(e: Evidence) -> Finding | None:
@@ -90,14 +90,14 @@ def frozen(e: Evidence) -> Finding | None:
 
 def gradients_accumulate(e: Evidence) -> Finding | None:
     """Gradients that an optimizer has used are still there when the next are added."""
-    left = [(row["step"], row["left"]) for row in e.step_rows if row["left"] is not None and row["moved"]]
-    kept = [(number, share) for number, share in left if share > LEFT]
+    left = [row["left"] for row in e.step_rows if row["left"] is not None and row["moved"]]
+    kept = [share for share in left if share > LEFT]
     if len(kept) < 2 or len(kept) < 0.9 * len(left):
         return None
     evidence = (
         "after the optimizer's step the gradients were still there when the next backward pass began, at all "
-        f"{len(kept)} steps looked at ({kept[0][1]:.0%} of their norm at the first): each step adds to all that "
-        "came before."
+        f"{len(kept)} steps looked at ({kept[0]:.0%} of their norm at the first): each step adds to all that came "
+        "before."
     )
     remedy = "optimizer.zero_grad() before each backward pass"
     return Finding("large updates", "gradients accumulate", (), evidence, remedy, PAGE)
@@ -105,9 +105,8 @@ def gradients_accumulate(e: Evidence) -> Finding | None:
 
 def cleared_too_late(e: Evidence) -> Finding | None:
     """Gradients that are gone when the optimizer comes for them."""
-    handed = [(row["step"], row["handed"]) for row in e.step_rows if row["handed"] is not None and row["gradient"]]
-    gone = [number for number, share in handed if share == 0]
-    if not gone or len(gone) < len(handed):
+    handed = [row["handed"] for row in e.step_rows if row["handed"] is not None and row["gradient"]]
+    if not handed or any(handed):
         return None
     evidence = (
         "a backward pass gave gradients, and when the optimizer stepped they were gone or zero, at every step "
@@ -132,33 +131,27 @@ def clipped_away(e: Evidence) -> Finding | None:
 
 def weight_decay(e: Evidence) -> Finding | None:
     """Weights that shrink because the decay is stronger than the gradient."""
-    decay, lr = e.setting("weight_decay"), e.setting("lr")
-    if not decay or max(decay) == 0 or not lr:
+    decay, lr = (max(e.setting(name), default=0.0) for name in ("weight_decay", "lr"))
+    if not decay or not lr:
         return None
-    shrunk = []
-    for name in e.trained:
-        norms, updates = e.values(name, "weight"), e.values(name, "update_ratio")
-        gradient = e.values(name, "weight_gradient")
-        if (
-            not (norms and updates and gradient)
-            or norms[-1] > SHRUNK * norms[0]
-            or name not in e.family("weights", "recurrent")
-        ):
+    momentum = (e.setting("momentum") or [0.0])[0]
+    trained, shrunk = e.trained, {}
+    for name in e.family("weights", "recurrent"):
+        norms, updates, gradients = (e.values(name, what) for what in ("weight", "update_ratio", "weight_gradient"))
+        if name not in trained or not (norms and updates and gradients) or norms[-1] > SHRUNK * norms[0]:
             continue
-        momentum = (e.setting("momentum") or [0.0])[0]
-        by_decay = max(lr) * max(decay) / (1 - min(momentum, 0.999)) / max(updates[0], 1e-30)
-        if by_decay > DECAY or max(decay) * norms[0] > gradient[0]:
-            shrunk.append((name, norms[-1] / norms[0]))
+        by_decay = lr * decay / (1 - min(momentum, 0.999)) / max(updates[0], 1e-30)
+        if by_decay > DECAY or decay * norms[0] > gradients[0]:
+            shrunk[name] = norms[-1] / norms[0]
     if not shrunk or 2 * len(shrunk) < len(e.trunk) or e.is_stuck is False:
         return None
     evidence = (
-        f"the weights of {len(shrunk)} layers have shrunk to {statistics.median(s for _, s in shrunk):.0e} of what "
-        f"they were: a decay of {max(decay):g} at a learning rate of {max(lr):g} takes {max(lr) * max(decay):.1%} "
-        "of them at each step, more than the gradient gives."
+        f"the weights of {len(shrunk)} layers have shrunk to {statistics.median(shrunk.values()):.0e} of what they "
+        f"were: a decay of {decay:g} at a learning rate of {lr:g} takes {lr * decay:.1%} of them at each step, more "
+        "than the gradient gives."
     )
-    names = tuple(name for name, _ in shrunk)
     remedy = "a weight decay of 0.01 to 0.1 for AdamW, 1e-4 for SGD"
-    return Finding("shrinking weights", "weight decay", names, evidence, remedy, PAGE)
+    return Finding("shrinking weights", "weight decay", tuple(shrunk), evidence, remedy, PAGE)
 
 
 def learning_rate_too_small(e: Evidence) -> Finding | None:
@@ -175,16 +168,10 @@ def learning_rate_too_small(e: Evidence) -> Finding | None:
     falls = e.is_stuck is False and not decayed
     if rising or settled or falls or 2 * len(small) < len(late):
         return None
+    rate = f"went from {lr[0]:.0e} to {lr[-1]:.0e}" if decayed else f"is {lr[0]:.0e}" if lr else ""
     evidence = (
         f"a step changes the weights by {statistics.median(small):.0e} of their norm, at {len(small)} of "
-        f"{len(late)} steps looked at in the second half"
-    )
-    evidence += (
-        f"; the learning rate went from {lr[0]:.0e} to {lr[-1]:.0e}."
-        if decayed
-        else f"; the learning rate is {lr[0]:.0e}."
-        if lr
-        else "."
+        f"{len(late)} steps looked at in the second half{f'; the learning rate {rate}' if rate else ''}."
     )
     remedy = (
         "a slower decay"
@@ -209,12 +196,11 @@ def slow(e: Evidence) -> Finding | None:
     if e.falls_straight:
         far = e.guess is not None and last > FAR * e.guess
         crawls = e.steps >= MANY_STEPS and last > ON_ITS_WAY * first and (way is None or way < HALF_WAY)
-        moves = far or crawls
-    elif e.falls and e.steps < MANY_STEPS:
-        moves = False
+        is_slow = far or crawls
     else:
-        moves = way is not None and way < SHORT_WAY and last > STILL_THERE * first
-    if not moves:
+        is_falling = e.falls and e.steps < MANY_STEPS
+        is_slow = not is_falling and way is not None and way < SHORT_WAY and last > STILL_THERE * first
+    if not is_slow:
         return None
     evidence = f"in {e.steps} steps the loss went from {first:.4g} (mean of the first third) to {last:.4g}"
     evidence += ", as fast at the end as in the beginning" if e.falls_straight else ""
@@ -231,26 +217,21 @@ def slow(e: Evidence) -> Finding | None:
 
 def learning_rate_too_large(e: Evidence) -> Finding | None:
     """Steps that replace a layer's weights rather than change them, or throw the loss off."""
-    large = {}
-    for name in e.family("weights", "recurrent"):
-        if e.is_from_zero(name):
-            continue
-        ratio = max(e.values(name, "update_ratio"), default=0)
-        if ratio > LARGE_UPDATE:
-            large[name] = ratio
-    thrown = next((row["step"] for row in e.step_rows if _is_thrown_off(e, row["loss"])), None)
-    if thrown is not None and e.is_stuck is False and e.broken is None:  # a start that is recovered from is none
-        late = [row["loss"] for row in e.step_rows[e.steps // 2 :]]
-        thrown = thrown if any(_is_thrown_off(e, loss) for loss in late) else None
+    large = {
+        name: ratio
+        for name in e.family("weights", "recurrent")
+        if not e.is_from_zero(name) and (ratio := max(e.values(name, "update_ratio"), default=0)) > LARGE_UPDATE
+    }
+    thrown = [row["step"] for row in e.step_rows if _is_thrown_off(e, row["loss"])]
+    if e.is_stuck is False and e.broken is None:
+        if thrown and thrown[-1] < e.numbers[e.steps // 2]:
+            thrown = []  # it has recovered
+        if not thrown:
+            large = {}  # it learns all the same
     bold = e.update is not None and max(e.updates[:3]) > BOLD_UPDATE and e.update > STAYS_BOLD and e.is_stuck
-    if large and e.steps >= FEW and e.is_stuck is False and thrown is None and e.broken is None:
-        large = {}  # it learns all the same
-    if not (large or thrown is not None or bold):
+    if not (large or thrown or bold):
         return None
-    since = min(
-        [e.since(name, "update_ratio", LARGE_UPDATE) for name in large] + ([] if thrown is None else [thrown]),
-        default=0,
-    )
+    since = min([*(e.since(name, "update_ratio", LARGE_UPDATE) for name in large), *thrown], default=0)
     parts = []
     if large:
         parts.append(
@@ -261,8 +242,8 @@ def learning_rate_too_large(e: Evidence) -> Finding | None:
             f"the first steps change the weights by up to {max(e.updates[:3]):.2g} of their norm, and the loss "
             "doesn't fall"
         )
-    if thrown is not None:
-        parts.append(f"the loss rose from {e.losses[0]:.3g} to {max(e.losses):.3g}, beginning at step {thrown}")
+    if thrown:
+        parts.append(f"the loss rose from {e.losses[0]:.3g} to {max(e.losses):.3g}, beginning at step {thrown[0]}")
     if lr := e.setting("lr"):
         parts.append(f"the learning rate is {max(lr):g}")
     remedy = "a tenth of the learning rate, warm-up, or clipping the gradient's norm; a loss that is a mean, not a sum"
