@@ -5,10 +5,9 @@ import gc
 import io
 import math
 import pickle
-import sys
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -380,17 +379,6 @@ class TestStepsBetween:
         assert row["update_ratio"] * row["weight"] == pytest.approx(math.hypot(moved, bias), rel=1e-5)
 
 
-@contextmanager
-def one_process(path) -> Iterator[None]:
-    told = sys.excepthook  # a process group puts its own there, and leaves it
-    torch.distributed.init_process_group("gloo", init_method=(path / "store").as_uri(), rank=0, world_size=1)
-    try:
-        yield
-    finally:
-        torch.distributed.destroy_process_group()
-        sys.excepthook = told
-
-
 def train_some(model, optimizer, probe, backward=Tensor.backward, steps=6):
     with probe:
         for _ in range(steps):
@@ -407,23 +395,24 @@ def train_some(model, optimizer, probe, backward=Tensor.backward, steps=6):
 
 
 class TestOthersWays:
-    def test_distributed_data_parallel(self, tmp_path):
-        with one_process(tmp_path):
-            model = nn.parallel.DistributedDataParallel(mlp())
-            optimizer = torch.optim.SGD(model.parameters(), 0.1)
-            train_some(model, optimizer, Probe(model, optimizer))
+    @pytest.mark.usefixtures("one_process")
+    def test_distributed_data_parallel(self):
+        model = nn.parallel.DistributedDataParallel(mlp())
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        train_some(model, optimizer, Probe(model, optimizer))
 
+    @pytest.mark.usefixtures("one_process")
     @pytest.mark.parametrize("blocks", [False, True])
-    def test_fully_sharded(self, tmp_path, blocks):
+    def test_fully_sharded(self, blocks):
+        """FSDP2: gradients reach the optimizer by other means than autograd's own."""
         from torch.distributed.fsdp import fully_shard
 
-        with one_process(tmp_path):
-            mesh, model = torch.distributed.device_mesh.init_device_mesh("cpu", (1,)), mlp()
-            for block in model[::2] if blocks else ():
-                fully_shard(block, mesh=mesh)
-            fully_shard(model, mesh=mesh)
-            optimizer = torch.optim.Adam(model.parameters(), 0.01)
-            train_some(model, optimizer, Probe(model, optimizer))
+        mesh, model = torch.distributed.device_mesh.init_device_mesh("cpu", (1,)), mlp()
+        for block in model[::2] if blocks else ():
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        train_some(model, optimizer, Probe(model, optimizer))
 
     def test_accelerate(self):
         accelerate = pytest.importorskip("accelerate")

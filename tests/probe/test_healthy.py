@@ -662,17 +662,12 @@ def fully_sharded(watch):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", TRAININGS)
-def test_nothing_is_found(name, seed, tmp_path):
+def test_nothing_is_found(name, seed, request):
     torch.manual_seed(seed)
     run, probes = TRAININGS[name], []
-    if distributed := hasattr(run, "distributed"):
-        store = (tmp_path / "store").as_uri()
-        torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
-    try:
-        run(lambda *given: probes.append(Probe(*given)) or probes[-1])
-    finally:
-        if distributed:
-            torch.distributed.destroy_process_group()
+    if hasattr(run, "distributed"):
+        request.getfixturevalue("one_process")
+    run(lambda *given: probes.append(Probe(*given)) or probes[-1])
     for probe in probes:
         assert probe.record.gaps == []
         assert len(probe.record) >= STEPS
