@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -134,16 +135,15 @@ class Evidence:
 
         "linear" where the whole graph was read and there is none.
         """
-        counts: dict[str, int] = {}
+        counts = Counter[str]()
         for operation, count in self.record.operations.items():
             if operation in NAMES:
-                counts[NAMES[operation]] = counts.get(NAMES[operation], 0) + count
-        for name in self.names if not counts else []:
-            if (kind := self.latest[name]["kind"]) in NAMES:
-                counts[NAMES[kind]] = counts.get(NAMES[kind], 0) + 1
-        if not counts:  # and nothing but products and sums?
-            return "linear" if self.record.operations and self.record.operations.keys() <= LINEAR else None
-        return max(counts, key=lambda name: counts[name])
+                counts[NAMES[operation]] += count
+        if not counts:
+            counts.update(NAMES[kind] for name in self.names if (kind := self.latest[name]["kind"]) in NAMES)
+        if counts:
+            return counts.most_common(1)[0][0]
+        return "linear" if self.record.operations and self.record.operations.keys() <= LINEAR else None
 
     @property
     def hidden(self) -> list[str]:
