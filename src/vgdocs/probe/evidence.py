@@ -59,7 +59,7 @@ class Evidence:
         for row in self.rows:
             self._of.setdefault(row["layer"], []).append(row)
         self.latest = {name: rows[-1] for name, rows in self._of.items()}
-        self.names = [row["layer"] for row in self.latest.values()]
+        self.names = list(self._of)
         self.number = {name: i for i, name in enumerate(self.names, 1)}
         weights = {row["layer"] for row in self.rows if row["family"] in ("weights", "recurrent") and row["calls"]}
         self.gradient = {name: g for name in weights if (g := self.median(name, "activation_gradient")) is not None}
@@ -94,10 +94,10 @@ class Evidence:
         """
         by_step = self._gradients
         full = list(by_step)
-        groups = [full[:1], full[-LATEST:]] if len(full) > 1 else []
-        for steps, gradient in [(full, self.gradient)] + [
-            (some, _medians([by_step[n] for n in some])) for some in groups
-        ]:
+        groups = [(full, self.gradient)]
+        for some in (full[:1], full[-LATEST:]) if len(full) > 1 else ():
+            groups.append((some, {name: statistics.median(by_step[n][name] for n in some) for name in self.gradient}))
+        for steps, gradient in groups:
             if gradient and holds(gradient):
                 return next((n for n in steps if holds(by_step[n])), steps[0] if steps else self.numbers[0]), gradient
         return self.numbers[0], None
@@ -114,7 +114,7 @@ class Evidence:
     def family(self, *families: str) -> list[str]:
         return [name for name in self.names if self.latest[name]["family"] in families]
 
-    @property
+    @cached_property
     def trained(self) -> list[str]:
         """Layers with parameters that are to be trained."""
         having = {layer.name for layer in self.record.layers if layer.parameters}
@@ -315,10 +315,6 @@ class Evidence:
     def setting(self, name: str) -> list[float]:
         """The optimizer's, by step."""
         return [row[name] for row in self.step_rows if row.get(name) is not None]
-
-
-def _medians(steps: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(norms[name] for norms in steps) for name in steps[0]} if steps else {}
 
 
 def _entropy(counts: Sequence[float]) -> float | None:

@@ -34,7 +34,7 @@ def exactly_zero(e: Evidence) -> Finding | None:
         return None
     if e.is_low and any(e.first(name, "weight_gradient") for name in zero):
         return None  # there was one until there was nothing left to correct
-    flat = [e.operation(i).name for i in e.graph.head + e.graph.body if e.operation(i).name in STEPS]
+    flat = [operation.name for operation in e.graph.operations if operation.name in STEPS]
     evidence = f"the gradient of {e.span(zero)} is exactly 0, and that of other layers isn't."
     if flat:
         evidence += f" The graph of the loss contains {flat[0]}, which is flat everywhere."
