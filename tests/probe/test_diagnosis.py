@@ -145,6 +145,18 @@ class TestEvidence:
         assert "by" not in str(diagnose(record(model))).partition(":")[0]
 
 
+    def test_what_was_there_all_along_was_seen_from_the_step_on_that_is_asked_about(self):
+        model = nn.Sequential(*(nn.Linear(64, 64) for _ in range(3)))
+        found = record(model, steps=3, optimizer=torch.optim.SGD(model.parameters(), 0.0))
+        assert [(f.cause, f.since) for f in diagnose(found, step=2).findings] == [("no activations", 2)]
+
+    def test_what_two_rules_have_found_is_told_once(self):
+        """Grey values are large, and send a tanh to where it is flat."""
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+        assert symptoms(diagnose(record(model, 255 * torch.rand(32, 64)))) == [("data", "inputs not scaled")]
+
+
 class TestTime:
     @pytest.mark.parametrize(("bias", "cause"), [(-5.0, "forget gate"), (0.0, "recurrence")])
     def test_a_forget_gate_that_is_closed_is_told_from_one_that_is_half_open(self, bias, cause):
@@ -229,6 +241,15 @@ class TestSilence:
         (finding,) = run(3).findings
         assert finding.symptom == "non-finite"
         assert "skipped 3 of 4 steps" in finding.evidence
+
+    def test_answers_are_compared_with_their_own_targets(self):
+        """In a squared error that is written out, of one column."""
+        torch.manual_seed(0)
+        model, x = nn.Sequential(nn.Linear(64, 1), nn.Sigmoid()), torch.randn(32, 64)
+        nn.init.constant_(model[0].weight, 2.0)
+        nn.init.zeros_(model[0].bias)
+        y = (x.sum(1) > 0).float()
+        assert symptoms(diagnose(record(model, x, loss=lambda p: ((p[:, 0] - y) ** 2).mean()))) == []
 
     def test_a_saturated_last_layer_may_be_right(self):
         model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1), nn.Sigmoid())

@@ -732,6 +732,20 @@ def a_policy_gradient(probe):
 
 
 @healthy
+def relus_written_as_clamps(probe):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(20, 32), nn.Linear(32, 32), nn.Linear(32, 4)
+
+        def forward(self, x):
+            return self.c(self.b(self.a(x).clamp(min=0)).clamp(min=0))
+
+    model = Net()
+    fit(probe, model, adam(model), F.cross_entropy, *blobs())
+
+
+@healthy
 def thrown_off_by_the_first_steps(probe):
     """RMSprop's first steps are ten times the later ones, and the loss is back below its start long before the end."""
     model = mlp(20, 128, 128, 1)

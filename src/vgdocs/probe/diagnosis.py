@@ -52,10 +52,16 @@ def diagnose(record: GradientRecord, step: int | None = None) -> Verdict:
 
 
 def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """By when they were seen, those seen together by their rules' order; what follows from one is told with it."""
+    """By when they were seen, those seen together by their rules' order; what follows from one is told with it.
+
+    What two rules have found of the same layers is told once.
+    """
     causes: list[Finding] = []
     for finding in sorted(findings, key=lambda finding: finding.since):
         for i, cause in enumerate(causes):
+            is_same = (finding.symptom, finding.cause) == (cause.symptom, cause.cause)
+            if is_same and set(finding.layers) <= set(cause.layers):
+                break
             if finding.cause in {LAST_RESORT, *FOLLOWS.get(cause.cause, ())}:
                 told = dict.fromkeys([*cause.consequences, finding.cause])
                 causes[i] = replace(cause, consequences=tuple(told))

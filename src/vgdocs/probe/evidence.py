@@ -95,8 +95,10 @@ class Evidence:
         by_step = self._gradients
         full = list(by_step)
         groups = [(full, self.gradient)]
-        for some in (full[:1], full[-LATEST:]) if len(full) > 1 else ():
-            groups.append((some, {name: statistics.median(by_step[n][name] for n in some) for name in self.gradient}))
+        groups += [
+            (some, {name: statistics.median(by_step[n][name] for n in some) for name in self.gradient})
+            for some in ((full[:1], full[-LATEST:]) if len(full) > 1 else ())
+        ]
         for steps, gradient in groups:
             if gradient and holds(gradient):
                 return next((n for n in steps if holds(by_step[n])), steps[0] if steps else self.numbers[0]), gradient

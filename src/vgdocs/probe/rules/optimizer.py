@@ -135,10 +135,10 @@ def weight_decay(e: Evidence) -> Finding | None:
     if not decay or not lr:
         return None
     momentum = (e.setting("momentum") or [0.0])[0]
-    trained, shrunk = e.trained, {}
+    shrunk = {}
     for name in e.family("weights", "recurrent"):
         norms, updates, gradients = (e.values(name, what) for what in ("weight", "update_ratio", "weight_gradient"))
-        if name not in trained or not (norms and updates and gradients) or norms[-1] > SHRUNK * norms[0]:
+        if name not in e.trained or not (norms and updates and gradients) or norms[-1] > SHRUNK * norms[0]:
             continue
         by_decay = lr * decay / (1 - min(momentum, 0.999)) / max(updates[0], 1e-30)
         if by_decay > DECAY or decay * norms[0] > gradients[0]:
