@@ -133,7 +133,7 @@ class Reading:
     loss: Tensor
     graph: Graph | None = None
     statistics: dict[tuple[int, str], Tensor] = field(default_factory=dict)
-    strangers: list[nn.Parameter] = field(default_factory=list)  # in the graph, and not the model's
+    unregistered: list[nn.Parameter] = field(default_factory=list)  # in the graph, and not the model's
     reaches: bool = True  # whether any of the model's parameters is in the graph
 
 
@@ -149,7 +149,7 @@ def read(loss: Tensor, own: Container[int], output: Tensor | None, whole: bool) 
     nodes: list[Any] = [loss.grad_fn]
     place = {loss.grad_fn: 0}
     operations: list[Operation] = []
-    strangers: dict[int, nn.Parameter] = {}
+    unregistered: dict[int, nn.Parameter] = {}
     ours = False
     for node in nodes:  # grows meanwhile
         name, owns, below, children = _name(node), False, [], []
@@ -161,7 +161,7 @@ def read(loss: Tensor, own: Container[int], output: Tensor | None, whole: bool) 
             owns |= isinstance(leaf, nn.Parameter)
             ours |= id(leaf) in own
             if isinstance(leaf, nn.Parameter) and id(leaf) not in own:
-                strangers[id(leaf)] = leaf
+                unregistered[id(leaf)] = leaf
         for child in children if whole or not (owns or name in MATMULS) else ():
             if child not in place and len(nodes) < LIMIT:
                 place[child] = len(nodes)
@@ -170,7 +170,7 @@ def read(loss: Tensor, own: Container[int], output: Tensor | None, whole: bool) 
                 below.append(place[child])
         operations.append(Operation(name, tuple(below), owns, **_facts(name, node)))
     graph = Graph(tuple(operations))
-    reading.graph, reading.strangers, reading.reaches = graph, list(strangers.values()), ours
+    reading.graph, reading.unregistered, reading.reaches = graph, list(unregistered.values()), ours
     head = set(graph.head)
     for i in range(len(operations)) if whole else graph.head:
         look = SINGULAR.get(operations[i].name) or (STATISTICS.get(operations[i].name) if whole else None)

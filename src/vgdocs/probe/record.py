@@ -169,8 +169,8 @@ class GradientRecord:
     and `eps`, the largest of its groups', and `beta1`, the first group's. At full steps also `handed`, the norm of all
     gradients when the optimizer got them over that after the backward pass (less than 1: clipped); `left`, the norm of
     its gradients that were still there in the next step, over its own: the least before any of that step's backward
-    passes; `moved`, whether a parameter changed; `cut_off`, whether the loss depends on no parameter; and `strangers`,
-    of parameters behind the loss that aren't the model's the shape, the norm and how random they look.
+    passes; `moved`, whether a parameter changed; `cut_off`, whether the loss depends on no parameter; and, of parameters
+    behind the loss that are `unregistered`, the shape, the norm and how random they look.
 
     `notes` says in words what could not be seen. `operations` counts what the autograd graph of the model's first
     forward pass is made of, and `joins` its sums and concatenations of two branches. `graphs` holds by full step the
@@ -513,10 +513,10 @@ def _step_row(measured: _Measured) -> Row:
     left = [numbers[0] for (quantity, *_), numbers in step.values().items() if quantity == "left"]
     row["left"] = _over(min(left, default=None), gradient)  # cleared before one of the passes is cleared
     row["moved"] = measured.moved if ("saved",) in step.facts else None
-    row["strangers"] = {
-        k: (step.facts.get(("stranger shape", k)), numbers[0], measured.first("stranger drawn", k))
+    row["unregistered"] = {
+        k: (step.facts.get(("unregistered shape", k)), numbers[0], measured.first("unregistered drawn", k))
         for (quantity, k, *_), numbers in step.values().items()
-        if quantity == "stranger"
+        if quantity == "unregistered"
     }
     return row
 

@@ -238,9 +238,8 @@ def _column(rows: Collection[Row], quantity: _Strip) -> dict[str, Value]:
     if not quantity.relative or not weights:
         return values
     last = weights[-1][quantity.name]
-    if not math.isfinite(last) or last == 0:
-        return {layer: value and math.nan for layer, value in values.items()}
-    return {layer: value and value / last for layer, value in values.items()}
+    scale = last if last and math.isfinite(last) else math.nan
+    return {layer: value and value / scale for layer, value in values.items()}
 
 
 def _labelled(layers: Sequence[str], steps: Sequence[int], drawn: str) -> str:

@@ -43,7 +43,7 @@ from vgdocs.probe.record import STEPS, GradientRecord, Step, scalars, thinned
 from vgdocs.probe.report import Watched, write
 
 SETTINGS = ("lr", "weight_decay", "momentum", "eps")
-GRAPHS, STRANGERS, FAILURES = 16, 64, 20  # the most that are kept of each
+GRAPHS, UNREGISTERED, FAILURES = 16, 64, 20  # the most that are kept of each
 FIRST, EVERY = 4, 10  # which steps are looked at in full unless it is said
 MOST = 1 << 22  # numbers of a parameter that are copied, to see by how much they change
 
@@ -141,7 +141,7 @@ class Probe:
         self._held: set[int] = set()  # parameters that the optimizer has been seen to hold
         self._drawn: dict[int, Tensor] = {}
         self._graphs: dict[Graph, Graph] = {}  # one object for each graph that was read, however often
-        self._strangers: list[nn.Parameter] = []
+        self._unregistered: list[nn.Parameter] = []
         self._singular = False
         self._output: Tensor | None = None  # of the model, while a backward pass may come
         self._reading: Reading | None = None
@@ -167,7 +167,7 @@ class Probe:
                 self._guard(self._end)
         finally:
             self._step = self._ended = self._output = self._reading = None
-            self._before, self._strangers = {}, []
+            self._before, self._unregistered = {}, []
             self._reached.clear()
             self._detach()
 
@@ -396,9 +396,9 @@ class Probe:
         else:
             self._look_at_weights(step)
             del step.facts["saved",]  # nothing has come between
-        for k, stranger in enumerate(self._strangers):
-            if is_there(stranger):
-                step.tensors["stranger", k] = self._norms.one(("stranger", k), stranger.detach())
+        for k, parameter in enumerate(self._unregistered):
+            if is_there(parameter):
+                step.tensors["unregistered", k] = self._norms.one(("unregistered", k), parameter.detach())
 
     # --- the backward pass, and its loss -------------------------------------------------------------------------
 
@@ -495,13 +495,13 @@ class Probe:
                 step.tensors = {key: tensor for key, tensor in step.tensors.items() if key[0] != "graph"}
             step.graph = graph
             self._singular |= any(what == "least" and i in graph.head for i, what in reading.statistics)
-            if not self._strangers and self._optimizer is not None:
+            if not self._unregistered and self._optimizer is not None:
                 held = held_by(self._optimizer)
-                self._strangers = [p for p in reading.strangers if id(p) not in held][:STRANGERS]
-                for k, stranger in enumerate(self._strangers):
-                    step.facts["stranger shape", k] = tuple(stranger.shape)
-                    if stranger.dim() > 1 and is_there(stranger):
-                        step.tensors["stranger drawn", k] = looks_drawn(local(stranger))
+                self._unregistered = [p for p in reading.unregistered if id(p) not in held][:UNREGISTERED]
+                for k, parameter in enumerate(self._unregistered):
+                    step.facts["unregistered shape", k] = tuple(parameter.shape)
+                    if parameter.dim() > 1 and is_there(parameter):
+                        step.tensors["unregistered drawn", k] = looks_drawn(local(parameter))
         for (i, what), value in reading.statistics.items():
             name = reading.graph.operations[i].name
             step.tensors["graph", i if step.full else name, what] = value

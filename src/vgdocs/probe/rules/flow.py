@@ -27,7 +27,7 @@ PLAIN = {"Addmm", "T", "Mm", "View", "UnsafeView", "Transpose", *NAMES}  # opera
 
 
 def vanishing(e: Evidence) -> Finding | None:
-    """Down the layers."""
+    """A gradient that shrinks from the last layer to the first."""
     if len(e.trunk) < MANY:
         return None
 
@@ -74,7 +74,7 @@ def vanishing(e: Evidence) -> Finding | None:
 
 
 def exploding(e: Evidence) -> Finding | None:
-    """Down the layers."""
+    """A gradient that grows from the last layer to the first."""
     if len(e.trunk) < MANY:
         return None
 

@@ -56,7 +56,7 @@ def not_registered(e: Evidence) -> Finding | None:
     """Parameters that the loss depends on, and the model and the optimizer don't know of."""
     if not e.record.held:
         return None
-    known = [row["strangers"] for row in e.step_rows if row["strangers"]]
+    known = [row["unregistered"] for row in e.step_rows if row["unregistered"]]
     if len(known) < 2:
         return None
     first, last = known[0], known[-1]

@@ -16,7 +16,7 @@ CLOSED = 0.2  # a forget gate, by its bias alone; PyTorch draws 0.5
 
 
 def vanishing_in_time(e: Evidence) -> Finding | None:
-    """Back through the steps of a recurrent layer whose output is read at the end."""
+    """A gradient that shrinks back through the steps of a recurrent layer whose output is read at the end."""
     for name, norms, is_read_throughout in through_time(e):
         if is_read_throughout or norms[0] >= VANISHING * norms[-1]:
             continue
@@ -43,7 +43,7 @@ def vanishing_in_time(e: Evidence) -> Finding | None:
 
 
 def exploding_in_time(e: Evidence) -> Finding | None:
-    """Back through the steps of a recurrent layer whose output is read at the end."""
+    """A gradient that grows back through the steps of a recurrent layer whose output is read at the end."""
     for name, norms, is_read_throughout in through_time(e):
         if not is_read_throughout and norms[0] > EXPLODING * norms[-1]:
             times = f"{norms[0] / norms[-1]:.0e}" if norms[-1] else "endlessly many"
