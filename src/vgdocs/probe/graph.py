@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vgdocs.probe.layers import FLAT
+from vgdocs.probe.layers import SATURATION
 
 LIMIT = 20_000  # operations that are read; a graph beyond it is read in part
 CLASSES = 1_000  # beyond as many, the classes aren't counted
@@ -338,8 +338,8 @@ def _fit(graph: Graph, i: int, nodes: Sequence[Any]) -> dict[str, Tensor]:
     found = {"outside": ((target < low - margin) | (target > high + margin)).float().mean()}
     if last.name in ("Sigmoid", "Tanh"):
         wrong = (said - target).abs() > 0.5 * (high - low)
-        slope = 4 * said * (1 - said) if last.name == "Sigmoid" else 1 - said * said
-        found |= {"wrong": wrong.float().mean(), "wrong and flat": (wrong & (slope < FLAT)).float().mean()}
+        flat = SATURATION[getattr(nn, last.name)](said)
+        found |= {"wrong": wrong.float().mean(), "wrong and flat": (wrong & flat).float().mean()}
     return found
 
 
@@ -367,7 +367,7 @@ def _shares(graph: Graph, i: int, nodes: Sequence[Any]) -> dict[str, Tensor]:
 
 def _flat(node: Any) -> dict[str, Tensor]:
     y = node._saved_result
-    return {"flat": (4 * y * (1 - y) < FLAT).float().mean(), "average": y.float().mean()}
+    return {"flat": SATURATION[nn.Sigmoid](y).float().mean(), "average": y.float().mean()}
 
 
 SINGULAR: dict[str, Callable[..., dict[str, Tensor]]] = {  # whose value or slope is infinite at one point

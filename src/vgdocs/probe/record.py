@@ -169,8 +169,8 @@ class GradientRecord:
     and `eps`, the largest of its groups', and `beta1`, the first group's. At full steps also `handed`, the norm of all
     gradients when the optimizer got them over that after the backward pass (less than 1: clipped); `left`, the norm of
     its gradients that were still there in the next step, over its own: the least before any of that step's backward
-    passes; `moved`, whether a parameter changed; `cut_off`, whether the loss depends on no parameter; and, of parameters
-    behind the loss that are `unregistered`, the shape, the norm and how random they look.
+    passes; `moved`, whether a parameter changed; `cut_off`, whether the loss depends on no parameter; and, of
+    parameters behind the loss that are `unregistered`, the shape, the norm and how random they look.
 
     `notes` says in words what could not be seen. `operations` counts what the autograd graph of the model's first
     forward pass is made of, and `joins` its sums and concatenations of two branches. `graphs` holds by full step the

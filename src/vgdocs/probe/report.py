@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from vgdocs.probe.charts import Line, Scale, Value, chart, strip
+from vgdocs.probe.charts import LEVELS, POWERS, Line, Scale, Value, chart, strip
 from vgdocs.probe.diagnosis import CANNOT_SHOW, NOTHING_WRONG, Verdict
 from vgdocs.probe.finding import SITE, Finding, address
 from vgdocs.probe.record import EXPLODING, LEGEND, VANISHING, GradientRecord, Row, as_table, trunk
@@ -59,7 +59,7 @@ class _Strip:
     what: str
     name: str
     scale: Scale
-    ends: tuple[str, str]
+    ends: tuple[str, str] = ("", "")  # what is said of those of the scale
     relative: bool = False  # to the last layer with weights, in the same step
 
 
@@ -69,7 +69,7 @@ STRIPS = (
         "Norm of ∂L/∂y of each layer over that of the last layer with weights, in the same step.",
         "activation_gradient",
         Scale(VANISHING, 1.0, EXPLODING),
-        ("≤ 10⁻⁴, vanishing", "≥ 100, exploding"),
+        (", vanishing", ", exploding"),
         relative=True,
     ),
     _Strip(
@@ -77,7 +77,6 @@ STRIPS = (
         "Norm of ∂L/∂W of each layer over that of the last one.",
         "weight_gradient",
         Scale(VANISHING, 1.0, EXPLODING),
-        ("≤ 10⁻⁴", "≥ 100"),
         relative=True,
     ),
     _Strip(
@@ -85,14 +84,13 @@ STRIPS = (
         "How far a step moved a layer's parameters, over their norm.",
         "update_ratio",
         Scale(SMALL_UPDATE, 1e-3, LARGE_UPDATE),
-        ("≤ 10⁻⁶, too small", "≥ 0.5, too large"),
+        (", too small", ", too large"),
     ),
     _Strip(
         "Signal",
         "Root mean square of each layer's output.",
         "signal",
         Scale(1e-3, 1.0, 1e3),
-        ("≤ 10⁻³", "≥ 1000"),
     ),
 )
 
@@ -259,13 +257,19 @@ def _labelled(layers: Sequence[str], steps: Sequence[int], drawn: str) -> str:
 
 
 def _key(quantity: _Strip, cells: Sequence[Sequence[Value]]) -> str:
-    ramp = "".join(f'<i class="l{level}"></i>' for level in range(9))
-    parts = [f'<span class="ramp">{quantity.ends[0]} {ramp} {quantity.ends[1]}</span>']
+    ramp = "".join(f'<i class="l{level}"></i>' for level in range(2 * LEVELS + 1))
+    small, large = _bound(quantity.scale.small), _bound(quantity.scale.large)
+    parts = [f'<span class="ramp">≤ {small}{quantity.ends[0]} {ramp} ≥ {large}{quantity.ends[1]}</span>']
     seen = {quantity.scale.level(value) for row in cells for value in row}
     for kind, what in (("zero", "exactly 0"), ("bad", "nan or inf"), ("", "not seen")):
         if kind in seen:
             parts.append(f'<span><i class="{kind or "unseen"}"></i>{what}</span>')
     return f'<p class="key">{"".join(parts)}</p>'
+
+
+def _bound(value: float) -> str:
+    """An end of a scale: 100, 0.5 or 10⁻⁴."""
+    return f"{value:g}" if value > 0.1 else f"10{str(round(math.log10(value))).translate(POWERS)}"
 
 
 def _charts(record: GradientRecord) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from vgdocs.probe.evidence import Evidence
 from vgdocs.probe.finding import Finding
+from vgdocs.probe.rules.optimizer import BOLD_UPDATE, HALF_WAY
 
 # Root mean square of what the first layer is fed. Pixels from 0 to 255 have about 100; standardised data has 1. With
 # PyTorch's weights the first pre-activations are 0.6 times as large, and tanh is flat from 2.2 on.
@@ -18,8 +19,6 @@ UNEVEN = 1e3  # root mean square of the largest feature over the median one
 # moves the answer of 64 units by 0.06 a step at most.
 LARGE_TARGETS, SMALL_TARGETS = 100.0, 1e-3
 LONG = 100  # steps from which on a loss that doesn't fall says something
-TRAVELLED = 0.5  # way of the weights over their norm, from which on they had a chance
-BOLD_START = 0.1  # share of the weights that one of the first steps changed
 NEAR = 1.1  # times what guessing gives: a loss that is still above hasn't got as far as to ignore the inputs
 PAGE = "diagnose/causes.md#data"
 
@@ -121,7 +120,7 @@ def labels_do_not_depend(e: Evidence) -> Finding | None:
     if e.guess is None or last is None or len(e.losses) < LONG or not e.is_stuck:
         return None
     way = e.travelled
-    if way is None or way < TRAVELLED or last > NEAR * e.guess:
+    if way is None or way < HALF_WAY or last > NEAR * e.guess:
         return None
     evidence = (
         f"after {e.steps} steps, in which the weights moved by {way:.2g} times "
@@ -133,7 +132,7 @@ def labels_do_not_depend(e: Evidence) -> Finding | None:
         "validation doesn't, it is the labels"
     )
     found = Finding("not learning", "labels do not depend on the inputs", (), evidence, remedy, PAGE, e.numbers[-1])
-    if max(e.updates[:3]) <= BOLD_START:
+    if max(e.updates[:3]) <= BOLD_UPDATE:
         return found
     decide = "train anew at a tenth of the learning rate: if the loss then falls it is the rate."
     return replace(found, alternatives=("learning rate too large",), decide=decide)
