@@ -267,8 +267,8 @@ def _bce(node: Any) -> dict[str, Tensor]:
 
 def _difference(node: Any, output: Tensor | None) -> dict[str, Tensor]:
     """Of a squared or absolute difference that was written by hand: the target is the output less the difference."""
-    if _name(node) == "Pow" and node._saved_exponent != 2:
-        return _power(node)
+    if _name(node) == "Pow" and (exponent := node._saved_exponent) != 2:
+        return _least("_saved_self")(node) if not isinstance(exponent, Tensor) and exponent < 1 else {}
     residual = node._saved_self
     ((sub, _),) = node.next_functions
     if output is None or _name(sub) != "Sub" or output.shape != residual.shape:
@@ -296,11 +296,6 @@ def _least(attribute: str) -> Callable[[Any], dict[str, Tensor]]:
 def _divisor(node: Any) -> dict[str, Tensor]:
     other = node._saved_other
     return {"least": other.abs().amin().float()} if isinstance(other, Tensor) else {}
-
-
-def _power(node: Any) -> dict[str, Tensor]:
-    exponent = node._saved_exponent
-    return _least("_saved_self")(node) if not isinstance(exponent, Tensor) and exponent < 1 else {}
 
 
 def _dropped(node: Any) -> dict[str, Tensor]:

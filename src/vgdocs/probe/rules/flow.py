@@ -44,9 +44,10 @@ def vanishing(e: Evidence) -> Finding | None:
     _, last = _ends(e, gradient, kindest=max)
     weak = [name for name in e.trunk if gradient[name] < limit * last]
     bottom, top = e.trunk[0], e.trunk[-1]
+    share = f"{gradient[bottom] / gradient[top]:.0e}" if gradient[bottom] else "nothing"
     evidence = (
         f"{e.span(weak)} receive less than {limit:.0e} of the gradient of {e.span([top])}; "
-        f"{e.span([bottom])} gets {_share(gradient[bottom], gradient[top])} of it.{_per_layer(e, gradient)}"
+        f"{e.span([bottom])} gets {share} of it.{_per_layer(e, gradient)}"
     )
 
     def found(cause: str, because: str, remedy: str, page: str) -> Finding:
@@ -143,10 +144,6 @@ def _per_layer(e: Evidence, gradient: dict[str, float]) -> str:
     text = f" That is a factor of {rate(norms[:-1]):.3g} per layer{when}"
     expected = expected_rate(e)
     return f"{text}." if expected is None else f"{text}; mean-field theory expects {expected:.3g} of these weights."
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.0e}" if part else "nothing"
 
 
 def expected_rate(e: Evidence) -> float | None:
