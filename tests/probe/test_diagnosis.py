@@ -144,7 +144,6 @@ class TestEvidence:
         assert symptoms(diagnose(record(model))) == [("vanishing", "unknown")]
         assert "by" not in str(diagnose(record(model))).partition(":")[0]
 
-
     def test_what_was_there_all_along_was_seen_from_the_step_on_that_is_asked_about(self):
         model = nn.Sequential(*(nn.Linear(64, 64) for _ in range(3)))
         found = record(model, steps=3, optimizer=torch.optim.SGD(model.parameters(), 0.0))

@@ -362,10 +362,8 @@ def variational_autoencoder(watch):
 @training
 def a_step_of_diffusion(watch):
     """What noise was added (Ho et al. 2020)."""
-    model, batch = (
-        Calls(lambda self, x, t: self.net(torch.cat([x, t], 1)), net=mlp(17, 64, 64, 16, activation=nn.SiLU)),
-        blobs(),
-    )
+    net = mlp(17, 64, 64, 16, activation=nn.SiLU)
+    model, batch = Calls(lambda self, x, t: self.net(torch.cat([x, t], 1)), net=net), blobs()
 
     def loss():
         x, t, noise = batch()[0], torch.rand(32, 1), torch.randn(32, 16)

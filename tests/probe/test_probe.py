@@ -602,13 +602,11 @@ class TestQuantities:
 class TestTime:
     @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
     @pytest.mark.parametrize("batch_first", [False, True])
-    @pytest.mark.parametrize("known", [False, True])
+    @pytest.mark.parametrize("known", [False, True])  # whether the input has a gradient of its own
     def test_the_gradient_of_each_time_step_is_that_of_its_input(self, kind, batch_first, known):
         torch.manual_seed(0)
         layer = kind(3, 4, batch_first=batch_first).double()
-        x = torch.randn(
-            5, 7, 3, dtype=torch.float64, requires_grad=known
-        )  # `known`: the input has a gradient of its own
+        x = torch.randn(5, 7, 3, dtype=torch.float64, requires_grad=known)
         last = (lambda y: y[:, -1]) if batch_first else (lambda y: y[-1])
         with Probe(layer) as probe:
             (last(layer(input=x)[0]).sum() + x.sum()).backward()

@@ -463,10 +463,7 @@ class TestExit:
 
     @pytest.mark.parametrize(
         ("source", "error"),
-        [
-            ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
-            ("for", "SyntaxError: invalid syntax"),
-        ],
+        [("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"), ("for", "SyntaxError: invalid syntax")],
     )
     def test_an_error_before_anything_ran(self, watch, capsys, source, error):
         assert watch(source).code == 1

@@ -32,8 +32,6 @@ def healthy(make):
 class Last(nn.Module):
     """A recurrent layer whose last output is read: (batch, time, features) -> (batch, classes)."""
 
-    time = 20
-
     def __init__(self, recurrent: nn.RNNBase, time: int = 20):
         super().__init__()
         self.recurrent, self.head, self.time = recurrent, nn.Linear(recurrent.hidden_size, CLASSES), time
@@ -293,15 +291,7 @@ class ConvBlock(nn.Module):
 
 @healthy
 def residual_cnn():
-    blocks = [
-        ConvBlock(8),
-        ConvBlock(8),
-        ConvBlock(8, 2),
-        ConvBlock(16),
-        ConvBlock(16, 2),
-        ConvBlock(32),
-        ConvBlock(32),
-    ]
+    blocks = [ConvBlock(*sizes) for sizes in ((8,), (8,), (8, 2), (16,), (16, 2), (32,), (32,))]
     pool = nn.Sequential(nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return nn.Sequential(
         nn.Unflatten(1, (1, 8, 4)), nn.Conv2d(1, 8, 3, padding=1), *blocks, pool, nn.Linear(32, CLASSES)

@@ -86,12 +86,7 @@ STRIPS = (
         Scale(SMALL_UPDATE, 1e-3, LARGE_UPDATE),
         (", too small", ", too large"),
     ),
-    _Strip(
-        "Signal",
-        "Root mean square of each layer's output.",
-        "signal",
-        Scale(1e-3, 1.0, 1e3),
-    ),
+    _Strip("Signal", "Root mean square of each layer's output.", "signal", Scale(1e-3, 1.0, 1e3)),
 )
 
 
