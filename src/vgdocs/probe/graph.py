@@ -6,6 +6,7 @@ each through one or two small statistics that stay on the device.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vgdocs.probe.layers import SATURATION
+from vgdocs.probe.layers import SATURATION, tensors_of
 
 LIMIT = 20_000  # operations that are read; a graph beyond it is read in part
 CLASSES = 1_000  # beyond as many, the classes aren't counted
@@ -146,43 +147,60 @@ def read(loss: Tensor, own: Container[int], output: Tensor | None, whole: bool) 
     if loss.grad_fn is None:
         reading.reaches = False
         return reading
-    nodes: list[Any] = [loss.grad_fn]
-    place = {loss.grad_fn: 0}
-    operations: list[Operation] = []
-    unregistered: dict[int, nn.Parameter] = {}
-    ours = False
-    for node in nodes:  # grows meanwhile
-        name, owns, below, children = _name(node), False, [], []
-        for child, _ in node.next_functions:
-            leaf = None if child is None else _leaf(child)
-            if leaf is None:
-                children += [] if child is None else [child]
-                continue
-            owns |= isinstance(leaf, nn.Parameter)
-            ours |= id(leaf) in own
-            if isinstance(leaf, nn.Parameter) and id(leaf) not in own:
-                unregistered[id(leaf)] = leaf
-        for child in children if whole or not (owns or name in MATMULS) else ():
-            if child not in place and len(nodes) < LIMIT:
-                place[child] = len(nodes)
-                nodes.append(child)
-            if child in place:
-                below.append(place[child])
-        operations.append(Operation(name, tuple(below), owns, **_facts(name, node)))
-    graph = Graph(tuple(operations))
-    reading.graph, reading.unregistered, reading.reaches = graph, list(unregistered.values()), ours
+    nodes, found, leaves = _walk([loss.grad_fn], whole)
+    # what a checkpoint has saved is computed again when it is asked for, which only a loss is worth
+    operations = [one._replace(**_facts(one.name, node)) for one, node in zip(found, nodes, strict=True)]
+    reading.graph = graph = Graph(tuple(operations))
+    reading.reaches = any(i in own for i in leaves)
+    reading.unregistered = [p for i, p in leaves.items() if isinstance(p, nn.Parameter) and i not in own]
     head = set(graph.head)
     for i in range(len(operations)) if whole else graph.head:
         look = SINGULAR.get(operations[i].name) or (STATISTICS.get(operations[i].name) if whole else None)
         if look is None or (i not in head and operations[i].name not in ANYWHERE):
             continue
         with suppress(*UNREADABLE):
-            found = look(nodes[i], output) if operations[i].name in ("Pow", "Abs") else look(nodes[i])
-            reading.statistics |= {(i, what): value.detach() for what, value in found.items()}
+            seen = look(nodes[i], output) if operations[i].name in ("Pow", "Abs") else look(nodes[i])
+            reading.statistics |= {(i, what): value.detach() for what, value in seen.items()}
     for i in graph.head if whole else ():
         with suppress(*UNREADABLE):
             reading.statistics |= {(i, what): value.detach() for what, value in _fit(graph, i, nodes).items()}
     return reading
+
+
+def made_of(outputs: Any) -> tuple[dict[str, int], int]:
+    """What the graph behind a model's outputs is made of: {operation: how often}, and its joins.
+
+    A join is a sum or a concatenation of two computed branches: a skip connection has one. The names are autograd's,
+    without "Backward0": "Sigmoid", "Relu", "Addmm", "NativeBatchNorm".
+    """
+    _, found, _ = _walk([y.grad_fn for y in tensors_of(outputs) if y.grad_fn is not None], whole=True)
+    joins = sum(operation.name in ("Add", "Cat") and len(operation.below) > 1 for operation in found)
+    return dict(Counter(operation.name for operation in found)), joins
+
+
+def _walk(roots: Sequence[Any], whole: bool) -> tuple[list[Any], list[Operation], dict[int, Tensor]]:
+    """Nodes and what they do, from the roots down, and by their ids the leaves; if not `whole`, to the last weights."""
+    nodes = list(dict.fromkeys(roots))
+    place = {node: i for i, node in enumerate(nodes)}
+    operations: list[Operation] = []
+    leaves: dict[int, Tensor] = {}
+    for node in nodes:  # grows meanwhile
+        name, owns, below, children = _name(node), False, [], []
+        for child, _ in node.next_functions:
+            leaf = None if child is None else _leaf(child)
+            if leaf is not None:
+                owns |= isinstance(leaf, nn.Parameter)
+                leaves[id(leaf)] = leaf
+            elif child is not None:
+                children.append(child)
+        for child in children if whole or not (owns or name in MATMULS) else ():
+            if child not in place and len(nodes) < LIMIT:
+                place[child] = len(nodes)
+                nodes.append(child)
+            if child in place:
+                below.append(place[child])
+        operations.append(Operation(name, tuple(below), owns))
+    return nodes, operations, leaves
 
 
 def _name(node: Any) -> str:

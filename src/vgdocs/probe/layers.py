@@ -25,7 +25,6 @@ CHANNELS_SECOND: tuple[type[nn.Module], ...] = (
     nn.GroupNorm,
 )
 RELUS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
-LIMIT = 50_000  # nodes of an autograd graph that are read
 FLAT = 0.05  # a unit is saturated where its activation's slope is below this share of the largest slope it can have
 
 # activations with flat ends: where the output says that the slope is below FLAT of its maximum
@@ -153,29 +152,6 @@ def times_active(values: Tensor, second: bool) -> Tensor:
         return there
     unit = 1 if second and values.dim() > 2 else values.dim() - 1
     return there.sum(dim=[d for d in range(values.dim()) if d != unit])
-
-
-def operations(outputs: Any) -> tuple[dict[str, int], int]:
-    """What the autograd graph behind a model's output is made of: {operation: how often}, and its joins.
-
-    A join is a sum or a concatenation of two computed branches: a skip connection has one. The names are
-    autograd's, without "Backward0": "Sigmoid", "Relu", "Addmm", "NativeBatchNorm". Nodes beyond LIMIT are not read.
-    """
-    counts: dict[str, int] = {}
-    joins = 0
-    seen: set[Any] = set()
-    queue = [tensor.grad_fn for tensor in tensors_of(outputs) if tensor.grad_fn is not None]
-    while queue and len(seen) < LIMIT:
-        node = queue.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        name = node.name().rpartition("Backward")[0]
-        below = [n for n, _ in node.next_functions if n is not None and "AccumulateGrad" not in n.name()]
-        counts[name] = counts.get(name, 0) + 1
-        joins += name in ("Add", "Cat") and len(below) > 1
-        queue += below
-    return counts, joins
 
 
 def wide(device: torch.device) -> torch.dtype:

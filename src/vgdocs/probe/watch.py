@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from vgdocs.probe.diagnosis import diagnose
 from vgdocs.probe.finding import SITE
-from vgdocs.probe.graph import Graph, Reading, read
+from vgdocs.probe.graph import Graph, Reading, made_of, read
 from vgdocs.probe.layers import (
     CONVOLUTIONS,
     RELUS,
@@ -30,7 +30,6 @@ from vgdocs.probe.layers import (
     keeping_gate,
     local,
     looks_drawn,
-    operations,
     saturated,
     some_rows,
     tensors_of,
@@ -628,7 +627,7 @@ class Probe:
         if not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return
         if self._graph is None:
-            self._graph = operations(output)
+            self._graph = made_of(output)
         if self._step is not None and self._step.full:
             self._output = next((y.detach() for y in tensors_of(output)), None)
 
