@@ -139,10 +139,7 @@ def aliased(output: Any) -> Any:
 
 def saturated(module: nn.Module, y: Tensor) -> Tensor | None:
     """Which outputs of an activation lie where it is flat, as booleans; None for an activation without flat ends."""
-    for kind, is_flat in SATURATION.items():
-        if isinstance(module, kind):
-            return is_flat(y)
-    return None
+    return next((is_flat(y) for kind, is_flat in SATURATION.items() if isinstance(module, kind)), None)
 
 
 def times_active(values: Tensor, second: bool) -> Tensor:

@@ -107,10 +107,9 @@ class Step:
     def values(self) -> dict[Key, list[float]]:
         """Everything measured, as lists of numbers."""
         for keys, vector in self._packed:
-            numbers, start = vector.tolist(), 0
+            numbers = iter(vector.tolist())
             for key, size in keys:
-                self._values[key] = numbers[start : start + size]
-                start += size
+                self._values[key] = list(itertools.islice(numbers, size))
         self._packed.clear()
         return self._values
 
@@ -276,13 +275,12 @@ class GradientRecord:
         for number in steps:
             rows = self.at(number)
             role = role_of([row["activation_gradient"] for row in trunk(rows)])
-            for name, quantity, mode in [
-                ("outputs", "activation_gradient", "lines+markers"),
-                ("weights", "weight_gradient", "markers"),
+            outputs = [row for row in rows if row["family"] != "activation"]
+            for name, shown, quantity, mode in [
+                ("outputs", outputs, "activation_gradient", "lines+markers"),
+                ("weights", rows, "weight_gradient", "markers"),
             ]:
-                found = [row for row in rows if _is_drawable(row[quantity])]
-                if quantity == "activation_gradient":
-                    found = [row for row in found if row["family"] != "activation"]
+                found = [row for row in shown if _is_drawable(row[quantity])]
                 figure.add_scatter(
                     x=[row["index"] + 1 for row in found],
                     y=[row[quantity] for row in found],
