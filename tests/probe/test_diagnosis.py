@@ -155,6 +155,24 @@ class TestEvidence:
         model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
         assert symptoms(diagnose(record(model, 255 * torch.rand(32, 64)))) == [("data", "inputs not scaled")]
 
+    @pytest.mark.parametrize("is_post_norm", [True, False])
+    def test_a_norm_at_the_end_of_a_branch_is_no_post_norm(self, is_post_norm):
+        class Block(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linear, self.norm = nn.Linear(64, 64), nn.LayerNorm(64)
+
+            def forward(self, x):
+                branch = F.relu(self.linear(x))
+                return self.norm(x + branch) if is_post_norm else x + self.norm(branch)
+
+        torch.manual_seed(0)
+        model, y = nn.Sequential(*(Block() for _ in range(8)), nn.Linear(64, 10)), torch.randint(10, (32,))
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)  # so that nothing is learned
+        found = record(model, steps=10, loss=lambda z: F.cross_entropy(z, y), optimizer=optimizer)
+        causes = [cause for _, cause in symptoms(diagnose(found))]
+        assert ("post-norm without warm-up" in causes) == is_post_norm
+
 
 class TestTime:
     @pytest.mark.parametrize(("bias", "cause"), [(-5.0, "forget gate"), (0.0, "recurrence")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 
 from vgdocs.probe.evidence import FEW, Evidence
 from vgdocs.probe.finding import Finding
@@ -19,6 +20,7 @@ LEFT = 0.5  # norm of gradients that weren't cleared over those of the step
 CLIPPED = 1e-3  # norm that is left of a gradient
 SHRUNK = 0.5  # of a weight's norm
 DECAY = 0.5  # share of an update that is weight decay
+LAYER_NORMS = ("NativeLayerNorm", "FusedRmsNorm")
 POST_NORMS = 6  # normalisations of a sum with its skip, from which on a Transformer needs warm-up
 RANDOM = 1.15  # largest singular value over that of a random matrix: 0.8 to 1.0 as drawn, from 1.5 on after 300 steps
 SHORT_WAY = 0.1  # way of the weights over their norm, step by step: they are still what was drawn
@@ -261,10 +263,13 @@ def post_norm(e: Evidence) -> Finding | None:
     if not e.is_stuck or e.steps < FEW:
         return None
     lr = e.setting("lr")
+    taken = Counter(j for operation in e.graph.operations for j in operation.below)
+    norms = {i for i, operation in enumerate(e.graph.operations) if operation.name in LAYER_NORMS}
+    # at the end of a branch a normalisation is taken by the sum alone, here by the next branch as well
     count = sum(
         operation.name == "Add"
         and len(operation.below) == 2
-        and any(e.operation(j).name in ("NativeLayerNorm", "FusedRmsNorm") for j in operation.below)
+        and any(j in norms and taken[j] > 1 for j in operation.below)
         for operation in e.graph.operations
     )
     if count < POST_NORMS or not lr or lr[0] < 0.9 * max(lr):
