@@ -149,8 +149,7 @@ def weight_decay(e: Evidence) -> Finding | None:
         return None
     evidence = (
         f"the weights of {len(shrunk)} layers have shrunk to {statistics.median(shrunk.values()):.0e} of what they "
-        f"were: a decay of {decay:g} at a learning rate of {lr:g} takes {lr * decay:.1%} of them at each step, more "
-        "than the gradient gives."
+        f"were: a weight decay of {decay:g} at a learning rate of {lr:g} outweighs the gradient."
     )
     remedy = "a weight decay of 0.01 to 0.1 for AdamW, 1e-4 for SGD"
     return Finding("shrinking weights", "weight decay", tuple(shrunk), evidence, remedy, PAGE)
