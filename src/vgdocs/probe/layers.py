@@ -11,19 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NORMS: tuple[type[nn.Module], ...] = (
-    nn.modules.batchnorm._BatchNorm,
-    nn.modules.instancenorm._InstanceNorm,
-    nn.GroupNorm,
-    nn.LayerNorm,
-    nn.RMSNorm,
-)
-CHANNELS_SECOND: tuple[type[nn.Module], ...] = (
-    nn.modules.conv._ConvNd,
-    nn.modules.batchnorm._BatchNorm,
-    nn.modules.instancenorm._InstanceNorm,
-    nn.GroupNorm,
-)
+CHANNEL_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
+NORMS: tuple[type[nn.Module], ...] = (*CHANNEL_NORMS, nn.LayerNorm, nn.RMSNorm)
+CHANNELS_SECOND: tuple[type[nn.Module], ...] = (nn.modules.conv._ConvNd, *CHANNEL_NORMS)
 RELUS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
 FLAT = 0.05  # a unit is saturated where its activation's slope is below this share of the largest slope it can have
 

@@ -502,8 +502,7 @@ class Probe:
                     if parameter.dim() > 1 and is_there(parameter):
                         step.tensors["unregistered drawn", k] = looks_drawn(local(parameter))
         for (i, what), value in reading.statistics.items():
-            name = reading.graph.operations[i].name
-            step.tensors["graph", i if step.full else name, what] = value
+            step.tensors["graph", i if step.full else reading.graph.operations[i].name, what] = value
 
     # --- the layers ----------------------------------------------------------------------------------------------
 
