@@ -142,8 +142,9 @@ class GradientRecord:
 
     `rows` holds one dictionary per step and layer, ready for a data frame:
 
-    - `step`, `layer` (its name in the model), `kind` (its class), `index` (its place in the forward pass, from 0),
-      `frozen` (it has parameters, and none is trained);
+    - `step`, `layer` (its name in the model), `kind` (its class), `family` ("weights", "recurrent", "norm",
+      "activation" or "other"), `index` (its place in the forward pass, from 0), `frozen` (it has parameters, and none
+      is trained);
     - at every step `weight_gradient`: the Frobenius norm of the loss's gradient with respect to all parameters of the
       layer;
     - at full steps `activation_gradient`, the same with respect to its output (all calls together); `calls`, how often
