@@ -85,22 +85,27 @@ def chart(lines: Sequence[Line], across: str, up: str, label: str) -> str:
     low, high = _room(heights, logarithmic)
     left, right = (min(xs), max(xs)) if min(xs) < max(xs) else (min(xs) - 1, max(xs) + 1)
 
-    def place(x: float, height: float) -> str:
-        across = LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT)
-        return f"{across:.1f} {HEIGHT - BOTTOM - (height - low) / (high - low) * (HEIGHT - TOP - BOTTOM):.1f}"
+    def x_of(value: float) -> float:
+        return LEFT + (value - left) / (right - left) * (WIDTH - LEFT - RIGHT)
 
-    parts, marks = [_axes(low, high, left, right, logarithmic, across, up)], set()
+    def y_of(height: float) -> float:
+        return HEIGHT - BOTTOM - (height - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
+
+    levels = _powers(low, high) if logarithmic else _round_numbers(low, high, 4)
+    rows = [(y_of(level), _number(level, logarithmic)) for level in levels]
+    columns = [(x_of(value), f"{int(value):,}") for value in _round_numbers(left, right, 5) if value == int(value)]
+    parts, marks = [_axes(rows, columns, across, up)], set()
     for line in lines:
         runs: list[list[str]] = [[]]
         for x, y in line.points:
             if y is not None and math.isfinite(y) and (y > 0 or not logarithmic):
-                runs[-1].append(place(x, math.log10(y) if logarithmic else y))
+                runs[-1].append(f"{x_of(x):.1f} {y_of(math.log10(y) if logarithmic else y):.1f}")
                 continue
             runs.append([])
             if y is not None:
                 kind = "ring" if y == 0 else "cross"
                 marks.add(kind)
-                parts.append(_mark(place(x, low if y == 0 else high), kind))
+                parts.append(_mark(x_of(x), y_of(low if y == 0 else high), kind))
         path = "".join("M" + "L".join(run) for run in runs if len(run) > 1)
         dots = "".join(f"M{run[0]}h0" for run in runs if len(run) == 1)
         parts.append(f'<path class="line {line.role}" d="{path}"/>' if path else "")
@@ -120,15 +125,13 @@ def _room(heights: Sequence[float], logarithmic: bool) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _axes(low: float, high: float, left: float, right: float, logarithmic: bool, across: str, up: str) -> str:
+def _axes(rows: Sequence[tuple[float, str]], columns: Sequence[tuple[float, str]], across: str, up: str) -> str:
     parts = []
-    for height in _powers(low, high) if logarithmic else _round_numbers(low, high, 4):
-        y = HEIGHT - BOTTOM - (height - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
+    for y, text in rows:
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(height, logarithmic)}</text>')
-    for x in [x for x in _round_numbers(left, right, 5) if x == int(x)]:
-        place = LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT)
-        parts.append(f'<text x="{place:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{int(x):,}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+    for x, text in columns:
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{text}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 5}" text-anchor="middle">{escape(across)}</text>')
     upright = (TOP + HEIGHT - BOTTOM) / 2
@@ -156,8 +159,7 @@ def _round_numbers(low: float, high: float, most: int) -> list[float]:
     return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _mark(place: str, kind: str) -> str:
-    x, y = map(float, place.split())
+def _mark(x: float, y: float, kind: str) -> str:
     if kind == "ring":
-        return f'<circle class="ring" cx="{x}" cy="{y}" r="3"/>'
+        return f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
     return f'<path class="cross" d="M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6"/>'

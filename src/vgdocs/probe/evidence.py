@@ -88,9 +88,9 @@ class Evidence:
         return found
 
     def when(self, holds: Callable[[dict[str, float]], bool]) -> tuple[int, dict[str, float] | None]:
-        """Since which step something holds of the gradients of the trunk: at most full steps, the first or the last.
+        """Since which step something holds of the trunk's gradients: in the median of all steps, or first, or at last.
 
-        With the gradients, by layer, of which it holds: the medians over all steps if it does of them.
+        With the gradients, by layer, of which it holds; None if it doesn't.
         """
         by_step = self._gradients
         full = list(by_step)
