@@ -96,7 +96,7 @@ def exploding(e: Evidence) -> Finding | None:
         return Finding("exploding", cause, tuple(strong), f"{evidence} {because}", remedy, page, since)
 
     activation, sigma_w2, joins = e.activation, e.sigma_w2, e.record.joins
-    if e.batchnorms >= MANY and joins < e.batchnorms / 4:
+    if e.batchnorms >= MANY and joins < e.batchnorms / 4:  # a residual network has a skip for two or three
         because = (
             f"There are {e.batchnorms} batch normalisations and {joins or 'no'} skip connections; each normalisation "
             f"with a ReLU multiplies the gradient by about {theory.batchnorm_relu_rate():.2f} (Yang et al. 2019)."

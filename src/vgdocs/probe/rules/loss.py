@@ -13,6 +13,9 @@ OUTSIDE = 0.05  # share of the targets that the output can't take
 FLAT = 0.5  # share of the wrong outputs that are where the activation is flat
 WRONG = 0.02  # share of outputs that are off by half the range, from which on they are looked at
 SPAN = 1.05  # on the widest difference of class scores that an activation allows, for rounding
+OFF = 0.2  # how far the sum of an example's targets may be from 1, in the mean
+SURE = 0.9  # share of a discriminator's answers where its sigmoid is flat
+NEXT_TO_NOTHING = 0.02  # probability that a sure discriminator gives what is generated
 FELL = 20.0  # times its first size that a loss without a lower bound has fallen below 0
 PAGE = "diagnose/causes.md#loss"
 
@@ -143,7 +146,7 @@ def misfit(e: Evidence) -> Finding | None:
                 cause, evidence, "targets of 0 and 1; cross_entropy for class numbers; a squared error for quantities"
             )
         share = e.statistic(i, "target")
-        if below.name == "Softmax" and share and not 0.8 <= share[0] * below.size <= 1.2:
+        if below.name == "Softmax" and share and abs(share[0] * below.size - 1) > OFF:
             evidence = (
                 f"the outputs of a softmax sum to 1, and the targets to {share[0] * below.size:.2g}: several are "
                 "true, or none."
@@ -229,10 +232,11 @@ def saturating_gan(e: Evidence) -> Finding | None:
         while len(e.operation(j).below) == 1 and e.operation(j).name in {"Log", "Log1P", "Rsub"} | MOVES | SCALES:
             j = e.operation(j).below[0]
         flat, average = e.statistic(j, "flat"), e.statistic(j, "average")
-        if e.operation(j).name == "Sigmoid" and flat and flat[-1] > 0.9 and average[-1] < 0.5:
+        if e.operation(j).name == "Sigmoid" and flat and flat[-1] > SURE and average[-1] < 0.5:
             return found
+    is_sure = last > -NEXT_TO_NOTHING and (e.loss_at_first or 0.0) <= 0
     shares = [share for i in e.graph.named(*BINARY) if (share := e.statistic(i, "target"))]
-    return found if shares and max(shares[0]) == 0 and last > -0.02 and e.is_stuck is None else None
+    return found if is_sure and shares and max(shares[0]) == 0 else None
 
 
 def no_lower_bound(e: Evidence) -> Finding | None:
