@@ -955,6 +955,13 @@ class TestLoss:
         names = [operation.name for operation in next(iter(probe.record.graphs.values())).operations]
         assert names[:2] == ["Mean", "Pow"]
 
+    def test_a_square_may_have_a_tensor_for_its_exponent(self):
+        model, x = linear_pair()
+        with Probe(model) as probe:
+            ((model(x) - 1) ** torch.tensor(2.0)).mean().backward()
+        assert probe.record.gaps == []
+        assert any(what == "rms" for _, what in probe.record.statistics[0])
+
     def test_two_probes_listen_and_leave_in_any_order(self):
         before = torch.autograd.backward
         (a, x), (b, _) = linear_pair(), linear_pair()
