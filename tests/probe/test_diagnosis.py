@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import Calls
 from torch import nn
 
 from vgdocs import theory
@@ -123,23 +124,14 @@ class TestEvidence:
     def test_an_odd_layer_is_no_trend(self):
         """A branch with a tiny weight gets little gradient, and the network is none the worse."""
 
-        class Gated(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.side, self.main = nn.Linear(64, 64), stack(8, nn.Tanh, 1.0)
-
-            def forward(self, x):
-                return self.main(x + 1e-6 * self.side(x))
-
-        assert symptoms(diagnose(record(Gated()))) == []
+        parts = {"side": nn.Linear(64, 64), "main": stack(8, nn.Tanh, 1.0)}
+        model = Calls(lambda self, x: self.main(x + 1e-6 * self.side(x)), **parts)
+        assert symptoms(diagnose(record(model))) == []
 
     def test_vanishing_that_nothing_accounts_for_is_said_to_be_unexplained(self):
-        class Shrinking(nn.Module):
-            def forward(self, x):
-                return x * 0.3
-
+        shrinking = Calls(lambda self, x: x * 0.3)
         model = nn.Sequential(
-            *(part for layer in stack(20, nn.ReLU, 2.0)[:-1:2] for part in (layer, nn.ReLU(), Shrinking()))
+            *(part for layer in stack(20, nn.ReLU, 2.0)[:-1:2] for part in (layer, nn.ReLU(), shrinking))
         )
         assert symptoms(diagnose(record(model))) == [("vanishing", "unknown")]
         assert "by" not in str(diagnose(record(model))).partition(":")[0]
@@ -157,17 +149,13 @@ class TestEvidence:
 
     @pytest.mark.parametrize("is_post_norm", [True, False])
     def test_a_norm_at_the_end_of_a_branch_is_no_post_norm(self, is_post_norm):
-        class Block(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.linear, self.norm = nn.Linear(64, 64), nn.LayerNorm(64)
-
-            def forward(self, x):
-                branch = F.relu(self.linear(x))
-                return self.norm(x + branch) if is_post_norm else x + self.norm(branch)
+        def forward(self, x):
+            branch = F.relu(self.linear(x))
+            return self.norm(x + branch) if is_post_norm else x + self.norm(branch)
 
         torch.manual_seed(0)
-        model, y = nn.Sequential(*(Block() for _ in range(8)), nn.Linear(64, 10)), torch.randint(10, (32,))
+        blocks = [Calls(forward, linear=nn.Linear(64, 64), norm=nn.LayerNorm(64)) for _ in range(8)]
+        model, y = nn.Sequential(*blocks, nn.Linear(64, 10)), torch.randint(10, (32,))
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)  # so that nothing is learned
         found = record(model, steps=10, loss=lambda z: F.cross_entropy(z, y), optimizer=optimizer)
         causes = [cause for _, cause in symptoms(diagnose(found))]
@@ -177,61 +165,35 @@ class TestEvidence:
 class TestTime:
     @pytest.mark.parametrize(("bias", "cause"), [(-5.0, "forget gate"), (0.0, "recurrence")])
     def test_a_forget_gate_that_is_closed_is_told_from_one_that_is_half_open(self, bias, cause):
-        class Reader(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.cell = nn.LSTM(4, 16, batch_first=True)
-                nn.init.constant_(self.cell.bias_ih_l0[16:32], bias)
-
-            def forward(self, x):
-                return self.cell(x)[0][:, -1]
-
         torch.manual_seed(0)
-        reader = Reader()
+        reader = Calls(lambda self, x: self.cell(x)[0][:, -1], cell=nn.LSTM(4, 16, batch_first=True))
+        nn.init.constant_(reader.cell.bias_ih_l0[16:32], bias)
         found = record(reader, torch.randn(8, 80, 4), optimizer=torch.optim.SGD(reader.parameters(), 0.1))
         assert symptoms(diagnose(found)) == [("vanishing", cause)]
 
     @pytest.mark.parametrize(("loss", "found"), [(lambda y: y[:, -1].sum(), 1), (lambda y: y.sum(), 0)])
     def test_how_far_back_cannot_be_known_where_every_step_is_read(self, loss, found):
-        class Sequence(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.rnn = nn.RNN(4, 16, batch_first=True)
-
-            def forward(self, x):
-                return self.rnn(x)[0]
-
         torch.manual_seed(0)
-        verdict = diagnose(record(Sequence(), torch.randn(8, 60, 4), loss=loss))
+        model = Calls(lambda self, x: self.rnn(x)[0], rnn=nn.RNN(4, 16, batch_first=True))
+        verdict = diagnose(record(model, torch.randn(8, 60, 4), loss=loss))
         assert len(verdict.findings) == found
         assert any("how far back" in what for what in verdict.unknown) != bool(found)
 
     def test_steps_after_the_last_that_is_read_do_not_count(self):
-        class Early(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.rnn = nn.RNN(4, 16, batch_first=True)
-
-            def forward(self, x):
-                return self.rnn(x)[0][:, 11]
-
         torch.manual_seed(0)
-        assert symptoms(diagnose(record(Early(), torch.randn(8, 60, 4)))) == []
+        model = Calls(lambda self, x: self.rnn(x)[0][:, 11], rnn=nn.RNN(4, 16, batch_first=True))
+        assert symptoms(diagnose(record(model, torch.randn(8, 60, 4)))) == []
 
     def test_a_cell_called_step_by_step(self):
-        class Cell(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.cell = nn.RNNCell(4, 16)
-
-            def forward(self, x):
-                h = None
-                for t in range(x.shape[1]):
-                    h = self.cell(x[:, t], h)
-                return h
+        def forward(self, x):
+            h = None
+            for t in range(x.shape[1]):
+                h = self.cell(x[:, t], h)
+            return h
 
         torch.manual_seed(0)
-        assert symptoms(diagnose(record(Cell(), torch.randn(8, 60, 4)))) == [("vanishing", "recurrence")]
+        model = Calls(forward, cell=nn.RNNCell(4, 16))
+        assert symptoms(diagnose(record(model, torch.randn(8, 60, 4)))) == [("vanishing", "recurrence")]
 
 
 class TestSilence:
@@ -283,11 +245,7 @@ class TestSickness:
         assert "forward pass" in finding.evidence
 
     def test_nan_in_the_backward_pass_alone(self):
-        class Root(nn.Module):
-            def forward(self, x):
-                return torch.sqrt(x * 0)
-
-        model = nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 8), Root())
+        model = nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 8), Calls(lambda self, x: torch.sqrt(x * 0)))
         (finding,) = diagnose(record(model)).findings
         assert (finding.symptom, finding.layers) == ("non-finite", ("1",))
         assert "backward pass" in finding.evidence
@@ -300,11 +258,8 @@ class TestSickness:
         assert "gets nothing of it" in verdict.findings[0].evidence
 
     def test_a_layer_behind_which_nothing_arrives(self):
-        class Cut(nn.Module):
-            def forward(self, x):
-                return x * 0
-
-        (finding,) = diagnose(record(nn.Sequential(*stack(4, nn.Tanh, 1.0)[:4], Cut(), nn.Linear(64, 10)))).findings
+        cut = Calls(lambda self, x: x * 0)
+        (finding,) = diagnose(record(nn.Sequential(*stack(4, nn.Tanh, 1.0)[:4], cut, nn.Linear(64, 10)))).findings
         assert (finding.symptom, finding.cause, finding.layers) == ("no gradient", "exactly zero", ("0", "2"))
 
     def test_updates_as_large_as_the_weights(self):
@@ -328,15 +283,8 @@ class TestUnknown:
         assert "Adam divides" not in str(diagnose(record(model, optimizer=torch.optim.SGD(model.parameters(), 0.1))))
 
     def test_functions_are_not_seen(self):
-        class Functional(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.a = nn.Linear(64, 10)
-
-            def forward(self, x):
-                return F.relu(self.a(x))
-
-        assert "relu is called as a function" in str(diagnose(record(Functional())))
+        model = Calls(lambda self, x: F.relu(self.a(x)), a=nn.Linear(64, 10))
+        assert "relu is called as a function" in str(diagnose(record(model)))
 
     def test_nothing_recorded(self):
         with Probe(nn.Linear(1, 1)) as probe:

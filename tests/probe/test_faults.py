@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import Calls
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
@@ -215,15 +216,10 @@ def a_gap_in_a_sequence(probe):
 
 @fault("inputs not scaled")
 def money_beside_an_embedding(probe):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.kind, self.body = nn.Embedding(5, 4), mlp(7, 32, 1)
+    def forward(self, x):
+        return self.body(torch.cat([x[:, :3], self.kind(x[:, 3].long())], 1))
 
-        def forward(self, x):
-            return self.body(torch.cat([x[:, :3], self.kind(x[:, 3].long())], 1))
-
-    model = Net()
+    model = Calls(forward, kind=nn.Embedding(5, 4), body=mlp(7, 32, 1))
     x = torch.cat([torch.rand(256, 3) * torch.tensor([70.0, 9e4, 10.0]), torch.randint(5, (256, 1))], 1)
     loss = nn.BCEWithLogitsLoss()
     fit(probe, model, torch.optim.Adagrad(model.parameters(), 0.02), loss, x, (x[:, :1] > 35).float())
@@ -298,30 +294,15 @@ def zero_grad_before_the_step(probe):
 
 @fault("not in the optimizer")
 def only_the_head_of_a_recurrent_network(probe):
-    class Reader(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.cell, self.head = nn.LSTM(4, 16, batch_first=True), nn.Linear(16, 2)
-
-        def forward(self, x):
-            return self.head(self.cell(x)[0][:, -1])
-
-    model, x = Reader(), torch.randn(64, 8, 4)
+    parts = {"cell": nn.LSTM(4, 16, batch_first=True), "head": nn.Linear(16, 2)}
+    model, x = Calls(lambda self, x: self.head(self.cell(x)[0][:, -1]), **parts), torch.randn(64, 8, 4)
     fit(probe, model, torch.optim.SGD(model.head.parameters(), 0.1), F.cross_entropy, x, (x[:, -1, 0] > 0).long())
 
 
 @fault("not in the optimizer")
 def layers_in_a_dictionary(probe):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.parts = {"body": nn.Linear(20, 32)}
-            self.head = nn.Linear(32, 4)
-
-        def forward(self, x):
-            return self.head(torch.tanh(self.parts["body"](x)))
-
-    model = Net()
+    parts = {"parts": {"body": nn.Linear(20, 32)}, "head": nn.Linear(32, 4)}
+    model = Calls(lambda self, x: self.head(torch.tanh(self.parts["body"](x))), **parts)
     fit(probe, model, adam(model), F.cross_entropy, *blobs())
 
 
@@ -364,11 +345,7 @@ def a_loss_made_anew(probe):
 
 @fault("exactly zero", "not connected")
 def a_sign_in_the_middle(probe):
-    class Sign(nn.Module):
-        def forward(self, x):
-            return torch.sign(x)
-
-    model = nn.Sequential(nn.Linear(20, 32), Sign(), nn.Linear(32, 4))
+    model = nn.Sequential(nn.Linear(20, 32), Calls(lambda self, x: torch.sign(x)), nn.Linear(32, 4))
     fit(probe, model, adam(model), F.cross_entropy, *blobs())
 
 
@@ -391,15 +368,8 @@ def a_cnn_of_ones(probe):
 
 @fault("dropout")
 def a_function_that_keeps_a_twentieth(probe):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b = nn.Linear(20, 64), nn.Linear(64, 4)
-
-        def forward(self, x):
-            return self.b(F.dropout(F.relu(self.a(x)), 0.95))
-
-    model = Net()
+    parts = {"a": nn.Linear(20, 64), "b": nn.Linear(64, 4)}
+    model = Calls(lambda self, x: self.b(F.dropout(F.relu(self.a(x)), 0.95)), **parts)
     fit(probe, model, adam(model), F.cross_entropy, *blobs())
 
 
@@ -502,17 +472,10 @@ def a_head_on_a_trained_body(probe):
 
 @healthy
 def tied_embeddings(probe):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b = nn.Embedding(30, 16), nn.Linear(16, 30, bias=False)
-            nn.init.normal_(self.a.weight, std=0.1)
-            self.b.weight = self.a.weight
-
-        def forward(self, x):
-            return self.b(self.a(x))
-
-    model, x = Net(), torch.randint(30, (256,))
+    model = nn.Sequential(nn.Embedding(30, 16), nn.Linear(16, 30, bias=False))
+    nn.init.normal_(model[0].weight, std=0.1)
+    model[1].weight = model[0].weight
+    x = torch.randint(30, (256,))
     fit(probe, model, adam(model, 1e-2), F.cross_entropy, x, (x + 1) % 30)
 
 
@@ -654,22 +617,17 @@ def large_momentum(probe):
 
 @healthy
 def a_clipped_transformer(probe):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True)
-            self.embed, self.body = nn.Embedding(20, 32), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-            self.head = nn.Linear(32, 20)
-
-        def forward(self, x):
-            return self.head(self.body(self.embed(x))).transpose(1, 2)
-
-    model, x = Net(), torch.randint(20, (128, 8))
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True)
+    body = [nn.Embedding(20, 32), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(32, 20)]
+    model, x = nn.Sequential(*body), torch.randint(20, (128, 8))
 
     def clip():
         return nn.utils.clip_grad_norm_(model.parameters(), 1.0)
 
-    fit(probe, model, adam(model, 1e-3), F.cross_entropy, x, x.roll(1, 1), between=clip)
+    def loss(z, y):
+        return F.cross_entropy(z.transpose(1, 2), y)
+
+    fit(probe, model, adam(model, 1e-3), loss, x, x.roll(1, 1), between=clip)
 
 
 @healthy
@@ -733,15 +691,8 @@ def a_policy_gradient(probe):
 
 @healthy
 def relus_written_as_clamps(probe):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b, self.c = nn.Linear(20, 32), nn.Linear(32, 32), nn.Linear(32, 4)
-
-        def forward(self, x):
-            return self.c(self.b(self.a(x).clamp(min=0)).clamp(min=0))
-
-    model = Net()
+    parts = {"a": nn.Linear(20, 32), "b": nn.Linear(32, 32), "c": nn.Linear(32, 4)}
+    model = Calls(lambda self, x: self.c(self.b(self.a(x).clamp(min=0)).clamp(min=0)), **parts)
     fit(probe, model, adam(model), F.cross_entropy, *blobs())
 
 

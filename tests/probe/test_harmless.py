@@ -12,6 +12,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import Calls
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -26,19 +27,6 @@ def loop(train):
     """A training of `STEPS` steps inside what it is given, that returns what it trained."""
     LOOPS[train.__name__] = train
     return train
-
-
-class Calls(nn.Module):
-    """A network whose forward pass is a function of its parts and its input."""
-
-    def __init__(self, forward, **parts):
-        super().__init__()
-        self.run = forward
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x):
-        return self.run(self, x)
 
 
 def mlp() -> nn.Sequential:

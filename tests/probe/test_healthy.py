@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import Calls
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.utils.checkpoint import checkpoint
@@ -24,19 +25,6 @@ def training(run):
     """A loop inside what it is given: watch(model, optimizer, scaler)."""
     TRAININGS[run.__name__] = run
     return run
-
-
-class Calls(nn.Module):
-    """A network whose forward pass is a function of its parts and its inputs."""
-
-    def __init__(self, forward, **parts):
-        super().__init__()
-        self.run = forward
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *inputs):
-        return self.run(self, *inputs)
 
 
 def adam(model: nn.Module, rate: float = 3e-3) -> torch.optim.Optimizer:

@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import Calls
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
@@ -30,19 +31,6 @@ ARCHITECTURES = {}
 def architecture(make):
     ARCHITECTURES[make.__name__] = make
     return make
-
-
-class Calls(nn.Module):
-    """A network whose forward pass is a function of its parts and its input."""
-
-    def __init__(self, forward, **parts):
-        super().__init__()
-        self.run = forward
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x):
-        return self.run(self, x)
 
 
 def stack(*activations):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import Calls
 from torch import nn
 
 from vgdocs.probe import Probe, Verdict, diagnose
@@ -84,17 +85,13 @@ def deep_sigmoid_with_lecuns_weights():
 
 @sick("vanishing", "activation")
 def sigmoid_called_as_a_function():
-    class Functional(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers, self.head = nn.ModuleList(nn.Linear(32, 32) for _ in range(20)), nn.Linear(32, CLASSES)
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.sigmoid(layer(x))
+        return self.head(x)
 
-        def forward(self, x):
-            for layer in self.layers:
-                x = torch.sigmoid(layer(x))
-            return self.head(x)
-
-    return Functional()
+    layers = nn.ModuleList(nn.Linear(32, 32) for _ in range(20))
+    return Calls(forward, layers=layers, head=nn.Linear(32, CLASSES))
 
 
 @sick("vanishing", "activation")
@@ -189,24 +186,14 @@ def saturated_tanh():
 
 @sick("non-finite", "logarithm of zero")
 def a_logarithm_of_zero():
-    class Log(nn.Module):
-        def forward(self, x):
-            return torch.log(x.relu())
-
-    return nn.Sequential(nn.Linear(32, 32), Log(), nn.Linear(32, CLASSES))
+    log = Calls(lambda self, x: torch.log(x.relu()))
+    return nn.Sequential(nn.Linear(32, 32), log, nn.Linear(32, CLASSES))
 
 
 @sick("no gradient", "not connected")
 def a_detached_half():
-    class Detached(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.below, self.above = nn.Linear(32, 32), nn.Linear(32, CLASSES)
-
-        def forward(self, x):
-            return self.above(self.below(x).detach())
-
-    return Detached()
+    parts = {"below": nn.Linear(32, 32), "above": nn.Linear(32, CLASSES)}
+    return Calls(lambda self, x: self.above(self.below(x).detach()), **parts)
 
 
 @healthy
