@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import Calls
+from networks import Calls, LowRank, adam
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
@@ -48,10 +48,6 @@ def fit(probe, model, optimizer, loss, x, y, steps=40, clear=True, between=lambd
             loss(model(x[rows]), y[rows]).backward()
             between()
             optimizer.step()
-
-
-def adam(model, rate=3e-3, **options):
-    return torch.optim.Adam(model.parameters(), rate, **options)
 
 
 # --- loss and output -------------------------------------------------------------------------------------------------
@@ -511,17 +507,7 @@ def low_rank_adaptation(probe):
     body = mlp(20, 64, 4)
     fit(lambda *_: torch.enable_grad(), body, adam(body), F.cross_entropy, x, y, steps=300)
 
-    class Lora(nn.Module):
-        def __init__(self, base):
-            super().__init__()
-            self.base = base.requires_grad_(False)
-            self.down, self.up = nn.Linear(base.in_features, 4, bias=False), nn.Linear(4, base.out_features, bias=False)
-            nn.init.zeros_(self.up.weight)
-
-        def forward(self, x):
-            return self.base(x) + self.up(self.down(x))
-
-    model = nn.Sequential(Lora(body[0]), nn.ReLU(), Lora(body[2]))
+    model = nn.Sequential(LowRank(body[0], 4), nn.ReLU(), LowRank(body[2], 4))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 3e-3)
     fit(probe, model, optimizer, F.cross_entropy, x, (y + 1) % 4)
 

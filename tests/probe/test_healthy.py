@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import Calls
+from networks import Calls, LowRank, adam
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.utils.checkpoint import checkpoint
@@ -25,10 +25,6 @@ def training(run):
     """A loop inside what it is given: watch(model, optimizer, scaler)."""
     TRAININGS[run.__name__] = run
     return run
-
-
-def adam(model: nn.Module, rate: float = 3e-3) -> torch.optim.Optimizer:
-    return torch.optim.Adam([p for p in model.parameters() if p.requires_grad], rate)
 
 
 def fit(watch, model: nn.Module, loss: Callable[[], Tensor], optimizer=None, backward=Tensor.backward):
@@ -553,19 +549,6 @@ def weights_in_another_shape(watch):
 # --- other means -----------------------------------------------------------------------------------------------------
 
 
-class LowRank(nn.Module):
-    """A layer that stays, and a product of two small matrices, the second of which starts at 0 (Hu et al. 2021)."""
-
-    def __init__(self, base: nn.Linear, rank: int = 2):
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.a, self.b = nn.Linear(base.in_features, rank, bias=False), nn.Linear(rank, base.out_features, bias=False)
-        nn.init.zeros_(self.b.weight)
-
-    def forward(self, x):
-        return self.base(x) + self.b(self.a(x))
-
-
 @training
 def low_rank_adapters(watch):
     model, batch = mlp(16, 64, 64, 4), blobs()
@@ -575,7 +558,7 @@ def low_rank_adapters(watch):
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
-    adapted = nn.Sequential(LowRank(model[0]), nn.ReLU(), LowRank(model[2]), nn.ReLU(), LowRank(model[4]))
+    adapted = nn.Sequential(LowRank(model[0], 2), nn.ReLU(), LowRank(model[2], 2), nn.ReLU(), LowRank(model[4], 2))
     classify(watch, adapted)
 
 
