@@ -35,8 +35,8 @@ def nan_in_the_data(e: Evidence) -> Finding | None:
             )
             return Finding("non-finite", "nan in the input", (), evidence, remedy, PAGE, number)
     for number, found in e.record.statistics.items():
-        for (i, what), (value, *_) in found.items() if number in e.kept else ():
-            if what == "rms" and math.isnan(value) and not math.isnan(found[i, "output"][0]):
+        for (i, what), (value, *_) in found.items():
+            if number in e.kept and what == "rms" and math.isnan(value) and not math.isnan(found[i, "output"][0]):
                 evidence = f"the targets have nan at step {number}, and the outputs don't."
                 remedy = "fill or leave out missing targets"
                 return Finding("non-finite", "nan in the targets", (), evidence, remedy, PAGE, number)
