@@ -531,11 +531,8 @@ class Probe:
     def _signal(self, step: Step, i: int, module: nn.Module, call: int, y: Tensor) -> None:
         """The statistics of one output."""
         y = local(y)
-        second = has_units_second(module, y)
-        if second is None:
-            second = self._units_second
-        else:
-            self._units_second = second
+        own = has_units_second(module, y)
+        self._units_second = second = self._units_second if own is None else own
         step.tensors["signal", i, call] = self._norms.one(("signal", i, call), y)
         step.facts["signal", i, call] = y.numel()
         step.facts["second", i] = second
@@ -562,7 +559,7 @@ class Probe:
         elif x.dim() > 2:
             columns = x.movedim(1, -1).flatten(0, -2).float()
         else:
-            columns = x.view(-1, 1).float()
+            columns = x.reshape(-1, 1).float()
         squares = columns.square().mean(0).sqrt()
         there = torch.where(squares > 0, squares, torch.nan).nanmedian()
         rms, bad = columns.square().mean().sqrt(), (~torch.isfinite(columns)).float().mean()
