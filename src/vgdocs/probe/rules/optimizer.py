@@ -121,7 +121,7 @@ def cleared_too_late(e: Evidence) -> Finding | None:
 def clipped_away(e: Evidence) -> Finding | None:
     """Clipping that leaves nothing to learn from."""
     handed = statistics.median([row["handed"] for row in e.step_rows if row["handed"]] or [math.inf])
-    if handed > CLIPPED or e.update is None or e.update >= SMALL_STEP:
+    if handed > CLIPPED or e.update is None or not e.update < SMALL_STEP:
         return None
     evidence = (
         f"between the backward pass and the optimizer's step the gradients' norm falls to {handed:.0e} of what it was, "
