@@ -5,9 +5,10 @@ with a weight of 0.3, and which is thrown away afterwards: GoogLeNet has two of 
 a deeply supervised net one at each hidden layer (Lee et al. 2015). What reaches the weights of layer l from its own
 classifier has passed no other layer.
 
-Classifiers of 8 x 8 digits, 8 hidden layers of 32 units, PyTorch's default weights, 10 epochs in batches of 64, by Adam
-and by gradient descent at five learning rates each. Accuracy is that of the classifier at the end, the one that is
-kept. Guessing scores 0.10. The three kinds differ in nothing but the number of auxiliary losses: none, two, or seven.
+Classifiers of 8 x 8 digits, 8 hidden layers of 32 units, PyTorch's default weights, 10 epochs in batches of 64, by
+Adam, by SGD and by SGD with momentum, at five learning rates each. Accuracy is that of the classifier at the end, the
+one that is kept. Guessing scores 0.10. The three kinds differ in nothing but the number of auxiliary losses: none, two,
+or seven.
 """
 
 import math
@@ -29,7 +30,11 @@ PIXELS = 64
 CLASSES = 10
 WEIGHT = 0.3  # of an auxiliary loss
 SWEEP = {
-    "rates": {"adam": [3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "sgd": [0.03, 0.1, 0.3, 1.0, 3.0]},
+    "rates": {
+        "adam": [3e-4, 1e-3, 3e-3, 1e-2, 3e-2],
+        "sgd": [0.03, 0.1, 0.3, 1.0, 3.0],
+        "momentum": [0.03, 0.1, 0.3, 1.0, 3.0],
+    },
     "epochs": 10,
     "batch_size": 64,
 }
@@ -39,6 +44,7 @@ KINDS = {  # hidden layers, from 0, with an auxiliary loss
     "none": ([], "at the end only", "vanishing"),
 }
 WIDER = {
+    "without_adam.sgd": (2.2, "it has learnt two classes of ten, or one"),
     "accuracy.two accuracy.two.lo accuracy.two.hi": (3.5, "half-trained networks differ"),
     "ratio.none ratio.none.lo ratio.none.hi": (2.0, "a product over seven layers of 32 units"),
     "accuracy.none accuracy.none.lo accuracy.none.hi": (2.5, "it has learnt two classes of ten, or one"),
@@ -98,15 +104,16 @@ def measure(seed: int = SEED) -> dict:
         m["ratio"][kind] = band([ratio_before(Supervised(where, s), data[0]) for s in seeds])
         m["swept"][kind] = sweep(partial(Supervised, where), data, seeds=seeds, **SWEEP)
         m["accuracy"][kind] = best(m["swept"][kind])
+    m["without_adam"] = {name: best({name: m["swept"]["all"][name]})["median"] for name in ("sgd", "momentum")}
     return m
 
 
 def draw(m: dict) -> go.Figure:
     """Accuracy over the learning rate, of each kind by both optimisers."""
     fig = go.Figure()
-    for optimiser, label in (("adam", "Adam"), ("sgd", "SGD")):
+    for optimiser, label in (("adam", "Adam"), ("momentum", "momentum"), ("sgd", "SGD")):
         for kind, (_, name, role) in KINDS.items():
-            if optimiser == "sgd" and kind != "all":
+            if optimiser != "adam" and kind != "all":
                 continue  # as near to guessing
             swept = m["swept"][kind][optimiser]
             fig.add_traces(band_traces(swept["rates"], swept, f"{label}, {name}", role if label == "Adam" else None))
@@ -116,7 +123,7 @@ def draw(m: dict) -> go.Figure:
 
 def claim_without_it_hardly_learns(m):
     """With a loss at the end only {ratio.none:.0e} of the gradient at the last hidden layer reaches the first, and at
-    the best of ten learning rates the network scores {accuracy.none:.2f}."""
+    the best of fifteen settings the network scores {accuracy.none:.2f}."""
     assert 6.5e-7 < m["ratio"]["none"]["lo"] <= m["ratio"]["none"]["median"] <= m["ratio"]["none"]["hi"] < 1.8e-6
     assert 0.08 < m["accuracy"]["none"]["lo"] <= m["accuracy"]["none"]["median"] <= m["accuracy"]["none"]["hi"] < 0.28
 
@@ -137,7 +144,10 @@ def claim_two_are_less(m):
     assert m["accuracy"]["none"]["median"] < m["accuracy"]["two"]["median"] < m["accuracy"]["all"]["median"]
 
 
-def claim_by_sgd_not_in_this_time(m):
-    """By gradient descent none of the three gets to 0.4 within 10 epochs, in the median and at any of five rates."""
-    for kind in KINDS:
-        assert max(m["swept"][kind]["sgd"]["median"]) < 0.4
+def claim_by_sgd_it_takes_momentum(m):
+    """By SGD the network with a loss at every layer gets to {without_adam.sgd:.2f} in these epochs, with momentum to
+    {without_adam.momentum:.2f}; with fewer losses it stays at guessing, with momentum or without."""
+    assert 0.09 < m["without_adam"]["sgd"] < 0.33
+    assert 0.44 < m["without_adam"]["momentum"] < 0.95
+    for kind in ("two", "none"):
+        assert max(max(m["swept"][kind][name]["median"]) for name in ("sgd", "momentum")) < 0.13

@@ -155,10 +155,10 @@ def claim_one_loss_scale_is_not_enough_for_e4m3(m):
 
 
 def claim_a_scale_per_tensor_is(m):
-    """With a power of two for each tensor all but one in a thousand entries are there, with either weights."""
+    """With a power of two for each tensor all but a few in a thousand entries are there, with either weights."""
     for weights in WEIGHTS:
         for name in FORMATS:
-            assert max(m["flushed"][weights]["tensor"][name]["hi"]) < 1e-3
+            assert max(m["flushed"][weights]["tensor"][name]["hi"]) < 5e-3
 
 
 def claim_what_is_left_is_rounding(m):
