@@ -44,6 +44,7 @@ KINDS = {  # hidden layers, from 0, with an auxiliary loss
     "none": ([], "at the end only", "vanishing"),
 }
 WIDER = {
+    "accuracy.all.lo": (2.3, "one of five may be on its way"),
     "without_adam.sgd": (2.2, "it has learnt two classes of ten, or one"),
     "accuracy.two accuracy.two.lo accuracy.two.hi": (3.5, "half-trained networks differ"),
     "ratio.none ratio.none.lo ratio.none.hi": (2.0, "a product over seven layers of 32 units"),
@@ -132,8 +133,8 @@ def claim_with_a_loss_at_every_layer_it_trains(m):
     """With an auxiliary loss at every layer the first gets {ratio.all:.2f} of the last one's gradient before training,
     about the weight of 0.3, and the last classifier reaches {accuracy.all:.2f}."""
     assert 0.23 < m["ratio"]["all"]["lo"] <= m["ratio"]["all"]["median"] <= m["ratio"]["all"]["hi"] < 0.36
-    assert m["accuracy"]["all"]["lo"] > 0.4  # one of five may be on its way
-    assert 0.75 < m["accuracy"]["all"]["median"] <= m["accuracy"]["all"]["hi"] <= 1
+    assert 0.4 < m["accuracy"]["all"]["lo"] <= m["accuracy"]["all"]["median"] <= m["accuracy"]["all"]["hi"] <= 1
+    assert m["accuracy"]["all"]["median"] > 0.75
 
 
 def claim_two_are_less(m):

@@ -51,6 +51,7 @@ WIDER = {
         "a product over eleven layers of 32 units",
     ),
     "spread.sigmoid_12 spread.sigmoid_12.lo spread.sigmoid_12.hi": (8.0, "a product over twelve layers of 32 units"),
+    "spread.tanh_12.lo": (2.0, "the smallest of three networks"),
     "left.back_6 left.back_6.lo left.back_6.hi left.alignment_6 left.alignment_6.lo left.alignment_6.hi": (
         2.5,
         "a product over five layers of 32 units",

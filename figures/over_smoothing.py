@@ -124,8 +124,9 @@ def claim_its_gradient_vanishes_along(m):
     {alone.told_apart:.1f}; of the gradient that all nodes share {graph.shared:.2f} and {alone.shared:.2f}."""
     assert 3e-14 < m["graph"]["told_apart"] < 7e-12
     assert m["graph"]["back"]["hi"][-1] < 1e-9
-    for number in (m["alone"]["told_apart"], m["alone"]["shared"], m["graph"]["shared"]):
-        assert 0.012 < number < 2.5
+    assert 0.03 < m["alone"]["told_apart"] < 4
+    assert 0.02 < m["alone"]["shared"] < 2.4
+    assert 0.008 < m["graph"]["shared"] < 1.1
     assert m["alone"]["back"]["lo"][-1] > 1e-3
 
 

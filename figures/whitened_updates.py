@@ -51,6 +51,7 @@ WIDER = {
     "last.sigmoid.second last.tanh.second": (2.5, "a product over the layers"),
     "last.tanh.restored": (2.1, "a count of one or two"),
     "accuracy.sigmoid.normalised accuracy.sigmoid.normalised.lo": (2.0, "most may stay at guessing"),
+    "accuracy.tanh.adam.hi accuracy.tanh.normalised.hi": (4.0, "one or two of five may get further"),
     "first.sigmoid.error first.tanh.error last.sigmoid.error last.tanh.error": (2.2, "rounding errors"),
 }
 NAMES = {
@@ -177,9 +178,10 @@ def claim_size_alone_is_not_enough(m):
     assert 0.07 < momentum["lo"] <= momentum["median"] <= momentum["hi"] < 0.145
     for phi, of in m["accuracy"].items():
         for name in of.keys() - {"momentum", "orthogonalised"}:
-            least = 0.07 if (phi, name) == ("sigmoid", "normalised") else 0.12  # most may stay at guessing
+            least = 0.07 if (phi, name) == ("sigmoid", "normalised") else 0.13  # most may stay at guessing
             assert least < of[name]["lo"] <= of[name]["median"] < 0.27
-            assert of[name]["median"] <= of[name]["hi"] < 0.8  # one or two of five may get further
+            most = 0.27 if phi == "sigmoid" else 0.8  # one or two of five may get further
+            assert of[name]["median"] <= of[name]["hi"] < most
 
 
 def claim_directions_are(m):
