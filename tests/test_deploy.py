@@ -150,7 +150,7 @@ class TestRefused:
         )
         repository = begin(project)
         publish(repository, {"1.0": ["latest"]})
-        refused(repository, "1.1", "edited while the site was being built")
+        refused(repository, "1.1", "edited while the site was built")
 
     def test_gh_deploy(self, project):
         code, output = project.mkdocs("gh-deploy")
