@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import sys
@@ -143,6 +144,7 @@ class Project:
         """Exit code and output of mkdocs, in this process, which has a fork server already."""
         from mkdocs.__main__ import cli
 
+        logging.getLogger("mkdocs.commands.build").filters.clear()  # it tells nothing twice, of earlier tests either
         before = Path.cwd()
         os.chdir(self.root)
         try:
