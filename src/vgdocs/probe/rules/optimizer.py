@@ -8,6 +8,7 @@ from collections import Counter
 
 from vgdocs.probe.evidence import FEW, Evidence
 from vgdocs.probe.finding import Finding
+from vgdocs.probe.rules.units import dead_units, saturation
 
 # Change of a layer's parameters in one step over their norm. A thousandth is a common rule of thumb; Adam's first step
 # at 0.001 takes 0.03 in a layer of 512 units at PyTorch's scale. Half of the norm leaves little of what was there.
@@ -23,7 +24,7 @@ DECAY = 0.5  # share of an update that is weight decay
 LAYER_NORMS = ("NativeLayerNorm", "FusedRmsNorm")
 POST_NORMS = 6  # normalisations of a sum with its skip, from which on a Transformer needs warm-up
 RANDOM = 1.15  # largest singular value over that of a random matrix: 0.8 to 1.0 as drawn, from 1.5 on after 300 steps
-SHORT_WAY = 0.1  # way of the weights over their norm, step by step: they are still what was drawn
+SHORT_WAY = 0.2  # way of the weights over their norm, step by step: they are still what was drawn
 ON_ITS_WAY = 0.75  # a loss below this share of its first third is getting somewhere
 FAR = 10.0  # times what guessing gives: there is a long way to go, however much has been covered
 HALF_WAY = 0.5  # way from which on a fall that is slow has to do with more than the length of the steps
@@ -227,7 +228,7 @@ def learning_rate_too_large(e: Evidence) -> Finding | None:
     if e.is_stuck is False and e.broken is None:
         if thrown and thrown[-1] < e.numbers[e.steps // 2]:
             thrown = []  # it has recovered
-        if not thrown:
+        if not (thrown or saturation(e) or dead_units(e)):
             large = {}  # it learns all the same
     bold = e.update is not None and max(e.updates[:3]) > BOLD_UPDATE and e.update > STAYS_BOLD and e.is_stuck
     if not (large or thrown or bold):
