@@ -731,7 +731,7 @@ def test_a_rate_that_decays_is_seen_by_the_looks_that_are_usual(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_units_that_a_large_rate_saturated_are_put_down_to_the_rate(seed):
-    """Blobs are learned by random directions too, on some seeds; on others enough units are left where they are flat."""
+    """Random directions learn blobs too, on some seeds; on others enough units are left where they are flat."""
 
     def blobs_at_three(probe):
         model = mlp(20, 32, 32, 4, activation=nn.Tanh)

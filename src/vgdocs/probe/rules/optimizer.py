@@ -8,7 +8,7 @@ from collections import Counter
 
 from vgdocs.probe.evidence import FEW, Evidence
 from vgdocs.probe.finding import Finding
-from vgdocs.probe.rules.units import dead_units, saturation
+from vgdocs.probe.rules import units
 
 # Change of a layer's parameters in one step over their norm. A thousandth is a common rule of thumb; Adam's first step
 # at 0.001 takes 0.03 in a layer of 512 units at PyTorch's scale. Half of the norm leaves little of what was there.
@@ -228,7 +228,7 @@ def learning_rate_too_large(e: Evidence) -> Finding | None:
     if e.is_stuck is False and e.broken is None:
         if thrown and thrown[-1] < e.numbers[e.steps // 2]:
             thrown = []  # it has recovered
-        if not (thrown or saturation(e) or dead_units(e)):
+        if not (thrown or units.saturation(e) or units.dead_units(e)):
             large = {}  # it learns all the same
     bold = e.update is not None and max(e.updates[:3]) > BOLD_UPDATE and e.update > STAYS_BOLD and e.is_stuck
     if not (large or thrown or bold):
