@@ -60,7 +60,7 @@ class TestEvidence:
 
     @pytest.mark.parametrize(
         ("activation", "name", "sigma_w2"),
-        [(nn.Tanh, "tanh", 0.5), (nn.Sigmoid, "sigmoid", 1.0), (nn.GELU, "gelu", 0.7)],
+        [(nn.Tanh, "tanh", 0.5), (nn.Sigmoid, "sigmoid", 1.0), (nn.GELU, "gelu", 0.7), (nn.SELU, "selu", 0.4)],
     )
     def test_a_plain_stack_is_held_to_mean_field_theory(self, activation, name, sigma_w2):
         evidence = Evidence(record(stack(20, activation, sigma_w2)))

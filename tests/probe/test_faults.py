@@ -686,6 +686,18 @@ def relus_written_as_clamps(probe):
 
 
 @healthy
+def relus_written_as_products(probe):
+    parts = {"a": nn.Linear(20, 32), "b": nn.Linear(32, 32), "c": nn.Linear(32, 4)}
+
+    def forward(self, x):
+        h = self.a(x)
+        h = self.b(h * (h > 0))
+        return self.c(h * (h > 0).float())
+
+    fit(probe, model := Calls(forward, **parts), adam(model), F.cross_entropy, *blobs())
+
+
+@healthy
 def thrown_off_by_the_first_steps(probe):
     """RMSprop's first steps are ten times the later ones, and the loss is back below its start long before the end."""
     model = mlp(20, 128, 128, 1)

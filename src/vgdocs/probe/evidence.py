@@ -23,7 +23,8 @@ FROM_ZERO = 0.01  # fan-in x variance of weights that were started at 0; PyTorch
 SAME = 1e-12  # relative change of a norm in float64 below which a parameter hasn't moved
 
 NAMES = {  # activations as modules and as autograd's operations
-    **{name: name.lower() for name in ("Sigmoid", "Tanh", "ReLU", "Relu", "ELU", "Elu", "SELU", "GELU", "Gelu")},
+    **{name: name.lower() for name in ("Sigmoid", "Tanh", "ReLU", "Relu", "ELU", "Elu", "GELU", "Gelu")},
+    **dict.fromkeys(("SELU", "Selu"), "selu"),
     **dict.fromkeys(("SiLU", "Silu"), "silu"),
     **dict.fromkeys(("LeakyReLU", "LeakyRelu"), "leaky_relu"),
 }

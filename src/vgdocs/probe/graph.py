@@ -171,7 +171,7 @@ def made_of(outputs: Any) -> tuple[dict[str, int], int]:
     """What the graph behind a model's outputs is made of: {operation: how often}, and its joins.
 
     A join is a sum or a concatenation of two computed branches: a skip connection has one. The names are autograd's,
-    without "Backward0": "Sigmoid", "Relu", "Addmm", "NativeBatchNorm".
+    without "Backward0": "Sigmoid", "Relu", "Addmm", "NativeBatchNorm"; and "Selu".
     """
     _, found, _ = _walk([y.grad_fn for y in tensors_of(outputs) if y.grad_fn is not None], whole=True)
     joins = sum(operation.name in ("Add", "Cat") and len(operation.below) > 1 for operation in found)
@@ -205,7 +205,8 @@ def _walk(roots: Sequence[Any], whole: bool) -> tuple[list[Any], list[Operation]
 
 def _name(node: Any) -> str:
     name: str = node.name()
-    return name.rpartition("Backward")[0] or name
+    name = name.rpartition("Backward")[0] or name
+    return "Selu" if name == "Elu" and node._saved_scale != 1 else name  # for autograd a SELU is a scaled ELU
 
 
 def _leaf(node: Any) -> Tensor | None:

@@ -50,8 +50,15 @@ def exactly_zero(e: Evidence) -> Finding | None:
 def no_activations(e: Evidence) -> Finding | None:
     """Layers with weights, and nothing between them that isn't linear: together they are one layer."""
     weights = [name for name in e.trunk if e.latest[name]["family"] == "weights"]
-    if len(weights) < LAYERS or not e.graph.body or not all(map(e.graph.is_linear, e.graph.body)):
+    body = e.graph.body
+    if len(weights) < LAYERS or not body or not all(e.graph.is_linear(i) and not _is_gated(e, i) for i in body):
         return None
     only = f"between {e.span(weights)} there are only products and sums: together they can't do more than one layer."
     remedy = "an activation such as ReLU after each layer but the last"
     return Finding("not learning", "no activations", tuple(weights), only, remedy, "causes/activations.md")
+
+
+def _is_gated(e: Evidence, i: int) -> bool:
+    """Whether an operation multiplies by zeros and ones, as does a ReLU that is written as h * (h > 0)."""
+    smallest, largest = (e.statistic(i, what) for what in ("smallest", "largest"))
+    return smallest[:1] == [0.0] and largest[:1] == [1.0]
