@@ -84,7 +84,7 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_the_rnn_loses_a_factor_per_step(m):
-    """The RNN loses a factor of {rnn_rate:.3f} a step, in theory {rnn_theory:.3f}, and keeps {rnn_oldest:.0e}."""
+    """The RNN passes back {rnn_rate:.3f} a step, in theory {rnn_theory:.3f}, and keeps {rnn_oldest:.0e} in all."""
     assert math.isclose(m["rnn_theory"], 0.457, rel_tol=1e-2)
     assert math.isclose(m["rnn_rate"], m["rnn_theory"], rel_tol=0.04)
     assert math.isclose(m["rnn_oldest"] ** (1 / (STEPS - 1)), m["rnn_theory"], rel_tol=0.04)

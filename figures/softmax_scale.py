@@ -122,8 +122,12 @@ def claim_without_it_the_mean_grows_and_levels_off(m):
 
 def claim_the_median_rises_and_falls(m):
     """The median is {query.narrow.typical:.2f} at d = 16, {query.middle.typical:.2f} at 256 and
-    {query.wide.typical:.3f} at 1024; at 256, {silent:.0%} of the queries get less than a tenth of what the root
-    gives them."""
+    {query.wide.typical:.3f} at 1024: above what it is with the root up to 128, below it from 512 on. At 256,
+    {silent:.0%} of the queries get less than a tenth of what the root gives them."""
+    typical = m["drawn"]["typical"]
+    assert DIMENSIONS[typical.index(max(typical))] in (16, 32, 64)
+    for d, bare, root in zip(DIMENSIONS, typical, m["drawn"]["root"], strict=True):
+        assert d == SHOWN["middle"] or (bare > root) == (d < SHOWN["middle"])
     assert 0.7 < m["query"]["narrow"]["typical"] < 1.0
     assert 0.13 < m["query"]["middle"]["typical"] < 0.4
     assert 0.0016 < m["query"]["wide"]["typical"] < 0.018
@@ -134,6 +138,8 @@ def claim_softmax_passes_nothing_back_beyond_eight(m):
     """Through softmax alone the gradient's median is {logits.at_1.typical:.2f} at logits of deviation 1,
     {logits.at_8.typical:.2f} at 8 and {logits.at_32.typical:.0e} at 32, and its mean {logits.at_1.mean:.2f},
     {logits.at_8.mean:.2f} and {logits.at_32.mean:.2f}."""
+    typical = m["grown"]["typical"]
+    assert DEVIATIONS[typical.index(max(typical))] in (2, 4)
     assert 0.135 < m["logits"]["at_1"]["typical"] < m["logits"]["at_1"]["mean"] < 0.2
     assert 0.075 < m["logits"]["at_8"]["typical"] < 0.125
     assert 0.14 < m["logits"]["at_8"]["mean"] < 0.21
