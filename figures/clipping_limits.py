@@ -115,7 +115,7 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
 
 def claim_by_adam_some_networks_begin_to_learn_either_way(m):
     """By Adam, which makes up for small gradients, some of the six networks, clipped or not, begin to learn in this
-    time, and none gets beyond 0.7; with three of each the difference between the two is chance."""
+    time, and none gets beyond 0.7; with three of each, a difference between the two may be chance."""
     arms = [m["accuracy"][f"vanishing_adam_{arm}"] for arm in ARMS]
     for reached in arms:
         assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.7

@@ -135,7 +135,7 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_the_gradient_never_reaches_the_first_filters(m):
-    """A plain layer passes {plain.rate:.2f} of the gradient on, in theory {theory_rate:.2f}, so that the second layer
+    """A plain layer passes back {plain.rate:.2f} of the gradient, in theory {theory_rate:.2f}, so that the second layer
     gets {plain.first_over_last:.0e} of the last one's; with skips it gets {residual.first_over_last:.1f} times it."""
     assert math.isclose(m["theory_rate"], 0.3918, rel_tol=1e-3)
     assert math.isclose(m["plain"]["rate"], m["theory_rate"], rel_tol=0.15)
@@ -144,7 +144,7 @@ def claim_the_gradient_never_reaches_the_first_filters(m):
 
 
 def claim_the_scale_is_what_it_lacks(m):
-    """With He's variance a plain layer passes {he.rate:.2f} of the gradient on; in theory all but what the padding
+    """With He's variance a plain layer passes back {he.rate:.2f} of the gradient; in theory all but what the padding
     costs."""
     assert math.isclose(m["he"]["rate"], math.sqrt(6) * m["theory_rate"], rel_tol=0.15)
 

@@ -119,9 +119,9 @@ def claim_each_block_multiplies_as_theory_has_it(m):
 
 
 def claim_an_unscaled_stack_explodes(m):
-    """Over 100 blocks the plain network with Xavier's weights keeps {ratio.plain_xavier:.1e} of the gradient. Skips
-    around the same branches make it {ratio.residual_xavier:.1e} times larger, around branches that keep lengths
-    {ratio.residual:.1e} times."""
+    """Over 100 blocks the plain network with Xavier's weights keeps {ratio.plain_xavier:.1e} of the gradient. With
+    skips around the same branches it grows to {ratio.residual_xavier:.1e} times its size, around branches that keep
+    lengths to {ratio.residual:.1e} times."""
     for kind in ("plain_xavier", "residual", "residual_xavier"):
         assert abs(math.log(m["ratio"][kind] / m["theory"][kind][-1])) < math.log(5)
     assert m["profile"]["plain_xavier"]["hi"][-1] < 1e-13

@@ -171,8 +171,8 @@ assert accuracy(normalised, x_test, y_test) < 0.5
 
 # %% [markdown]
 # It can, at this rate and in so few steps. The probe sees what is new: the gradient grows towards the input. Each batch
-# normalisation with a ReLU behind it multiplies it by about 1.2, whatever the weights, and twenty-nine of them make
-# hundreds. That needn't be why it learns slowly: at a rate of 0.01 it trains, and
+# normalisation with a ReLU behind it multiplies it by about 1.2, whatever the weights' scale, and twenty-nine of them
+# make hundreds. That needn't be why it learns slowly: at a rate of 0.01 it trains, and
 # [with the gradient levelled](../solutions/normalisation.md#does-the-explosion-matter) Adam does no better at 0.001.
 #
 # ## Skip connections

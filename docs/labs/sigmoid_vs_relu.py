@@ -241,8 +241,8 @@ assert accuracy["ReLU, He"] > 0.8
 
 # %% [markdown]
 # The line at $\ln 10$ is the loss of guessing, and that is where the sigmoids stay, at this learning rate and for as
-# many steps as "ReLU, He" needs. Four numbers, taken before the first step, foretold it. That no other rate saves the
-# sigmoids is shown in [Sigmoid against ReLU](../compare.md), which tries ten.
+# many steps as "ReLU, He" needs. Four numbers, taken before the first step, foretold it. In
+# [Sigmoid against ReLU](../compare.md) deep sigmoids stay there at each of ten settings.
 #
 # **Try it yourself.** What does "ReLU, Xavier" do if you give it ten times as many steps, and which of the two,
 # more steps or a larger learning rate, helps it more? Give the sigmoids $\sigma_w^2 = 103$: their gradient is level
