@@ -9,7 +9,7 @@ SEEDS := 101..110 # that no claim was tuned on
 export NO_MKDOCS_2_WARNING := 1 # Material's notice about its own future, at each start
 
 .DEFAULT_GOAL := help
-.PHONY: help serve build offline speed test coverage check-all lint format deploy clean
+.PHONY: help serve build offline speed test coverage check-all lint format deploy reproduce clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -59,6 +59,9 @@ format: $(VENV)/.test ## mend what can be mended mechanically
 
 deploy: $(VENV)/.site ## publish a version on the branch gh-pages: make deploy VERSION=1.0 (or VERSION=dev)
 	@$(BIN)/python scripts/deploy.py "$(VERSION)"
+
+reproduce: $(VENV)/bin/python ## measure a release's figures anew and compare: make reproduce VERSION=1.0
+	@$(BIN)/python scripts/reproduce.py "$(VERSION)" $(ARGUMENTS)
 
 clean: ## remove the built site and all measurements
 	rm -rf site build .vgdocs

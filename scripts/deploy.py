@@ -14,38 +14,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from filelock import FileLock, Timeout
 from mike.git_utils import Commit, FileInfo, GitError, read_file
 from packaging.version import InvalidVersion, Version
 
+from repository import git, must, stop, tell
+
 BRANCH = "gh-pages"
 REF = f"refs/heads/{BRANCH}"
 BIN = Path(sys.executable).parent
-
-
-def stop(*lines: str) -> NoReturn:
-    print(*lines, sep="\n", file=sys.stderr)
-    sys.exit(2)
-
-
-def tell(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def git(*arguments: str) -> str | None:
-    """What git prints, or None where it fails."""
-    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
-    result = subprocess.run(["git", *arguments], env=environment, capture_output=True, encoding="utf-8")
-    return result.stdout.rstrip("\n") if result.returncode == 0 else None
-
-
-def must(*arguments: str) -> str:
-    output = git(*arguments)
-    if output is None:
-        stop(f"git {' '.join(arguments)} failed")
-    return output
 
 
 def mike(*arguments: str) -> None:
