@@ -1,4 +1,4 @@
-"""In half of {settings} kinds of network theory foretells the gradient's rate within {theory.half_within:.2%}.
+"""In half of {measured} kinds of network theory foretells the gradient's rate within {theory.half_within:.2%}.
 
 Square layers of 128 units, 64 inputs x ~ N(0, 1), no biases, loss sum(h_L v) with a fixed v ~ N(0, 1), float64:
 
