@@ -1,4 +1,4 @@
-"""At 3 layers sigmoid and ReLU both train, at 24 neither need: what counts is the gradient that reaches the weights.
+"""At 3 layers sigmoid and ReLU both train, at 24 both may fail: what counts is the gradient that reaches the weights.
 
 The comparison that many pages announce, run: sigmoid against ReLU on the same images of digits, in classifiers of 3 and
 24 hidden layers of 64 units, from three initialisations, 6 epochs in batches of 64, by Adam and by gradient descent at
@@ -202,7 +202,7 @@ def claim_the_gradient_is_that_of_theory(m):
 def claim_adams_epsilon_decides(m):
     """A weight's gradient at the first of 24 ReLU layers is {weight_gradient.xavier_first:.0e} with Xavier's weights,
     far above Adam's epsilon, and {weight_gradient.pytorch_first:.0e} with PyTorch's, far below. With an epsilon of
-    1e-16 the latter train too, to {control.pytorch_small_epsilon:.2f}."""
+    1e-16 the latter begin to train, to {control.pytorch_small_epsilon:.2f}."""
     assert 1.2e-7 < m["weight_gradient"]["xavier_first"] < 7e-6
     assert 1e-12 < m["weight_gradient"]["pytorch_first"] < 5e-11
     assert 0.2 < m["control"]["pytorch_small_epsilon"] < 0.85
