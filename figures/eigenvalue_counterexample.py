@@ -5,7 +5,7 @@ sigma_1 bounds the factor per step (Pascanu et al. 2013, section 2.1: sigma_1 < 
 1. x_{t+1} = W tanh(x_t) + b with W = [[8, 8], [-8, -8]], so that W W = 0 and the spectral radius is 0. At the
    fixed point tanh(x*) = (0, 1/2) the Jacobian is W diag(1, 3/4) = [[8, 6], [-8, -6]]: its eigenvalues are 2 and 0.
    This fixed point is unstable, so the doubling lasts only as long as the state stays there.
-   With b = (-1.8, 2.2) the same W is chaotic: the gradient grows from any start, over all 600 steps that are measured.
+   With b = (-1.8, 2.2) the same W is chaotic: the gradient grows from each of ten random starts, over all 600 steps.
 2. h_{t+1} = W h_t with a Gaussian W scaled to spectral radius 0.95. Eigenvectors that are nearly parallel let the
    gradient grow before it decays; a normal matrix (here orthogonal) of the same radius only decays.
 """
@@ -107,7 +107,7 @@ def draw(m: dict) -> go.Figure:
 
 def claim_chaos_explodes_though_every_eigenvalue_is_zero(m):
     """Weights of spectral radius 0 multiply the gradient of a chaotic tanh RNN by {chaos:.2f} per step back, over
-    600 steps and from every start."""
+    600 steps and from each of ten starts."""
     rate = m["chaos"]
     assert 1.6 < rate["lo"] <= rate["median"] <= rate["hi"] < 1.8
     assert m["chaotic"]["lo"][-1] > 1e15

@@ -4,8 +4,8 @@ Classifiers of 8 x 8 digits with 30 hidden layers of 64 units, 5 epochs in batch
 trained by Adam and by gradient descent at five learning rates; a bar shows the best of the ten, the dots all of them.
 PyTorch's default weights have variance 1 / (3 fan_in); with all others biases start at zero.
 
-An exploding gradient is no dead end: ReLU with batch normalisation needs another learning rate. By Adam, why it does
-isn't the gradient's size: with a backward pass that divides by 1.211 at each layer Adam gets as far.
+An exploding gradient is no dead end: ReLU with batch normalisation needs another learning rate. With Adam the reason
+isn't the gradient's size: if the backward pass divides by 1.211 at each layer, Adam gets as far.
 """
 
 import math

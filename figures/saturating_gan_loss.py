@@ -1,4 +1,4 @@
-"""Once a discriminator is sure, log(1 − D) passes {at_end.minimax:.0e} to the generator and −log D {at_end.other:.0f}.
+"""Once a discriminator is sure, log(1 − D) passes {at_end.minimax:.0e} to the generator and −log D {at_end.other:.1f}.
 
 The data lie on a line segment in the plane, and what the generator makes on a parallel one at a distance of 1, so that
 a discriminator D = s(f(x)) can be right about all of them, as in the theorems of Arjovsky & Bottou (2017, section 2).
