@@ -3,8 +3,8 @@
 The two networks that the page "Watch it train" opens with, by the very program that it hands over: twenty layers of 32
 and an output layer read the digits, the same batches of 64, in float64; sigmoids with PyTorch's weights and biases, or
 ReLUs with He's. At each step, before the update, the Frobenius norm of the loss's gradient with respect to each layer's
-weights. A sigmoid's slope is at most a quarter, and PyTorch's weights are too small for any of the usual activations (Hochreiter &
-Schmidhuber 1997, section 3.1; Glorot & Bengio 2010, section 4.2).
+weights. A sigmoid's slope is at most a quarter, and PyTorch's weights are too small for any usual
+activation (Hochreiter & Schmidhuber 1997, section 3.1; Glorot & Bengio 2010, section 4.2).
 """
 
 import math
