@@ -130,15 +130,19 @@ def claim_a_sure_discriminator_silences_its_own_loss(m):
     assert m["wrong"]["apart"] == 0
     assert 3.9e-3 < m["at_end"]["minimax"] < 6.5e-3
     assert 0.42 < m["largest"] < 0.75
+    assert m["norms"]["minimax"]["median"][0] < 0.3 * m["largest"]  # it grows before it falls
     falling = m["norms"]["minimax"]["median"][MARKS.index(50) :]
     assert all(later < earlier for earlier, later in pairwise(falling))
 
 
 def claim_the_other_loss_is_loud_instead(m):
-    """From the same discriminator −log D passes {at_end.other:.1f}, which is as steep as its score has become; a critic
-    whose slope is held near 1 passes {at_end.critic:.2f}."""
+    """From the same discriminator −log D passes {at_end.other:.1f}, which is as steep as its score has become, ever
+    more so; a critic whose slope is held near 1 passes {at_end.critic:.2f}, and near that from step 100 on."""
     assert 5.6 < m["at_end"]["other"] < 9.6
     assert 0.9 < m["at_end"]["critic"] < 1.2
+    late = {loss: m["norms"][loss]["median"][MARKS.index(100) :] for loss in ("other", "critic")}
+    assert all(later > earlier for earlier, later in pairwise(late["other"]))
+    assert all(abs(now / m["at_end"]["critic"] - 1) < 0.1 for now in late["critic"])
 
 
 def claim_an_unsure_one_does_not(m):
