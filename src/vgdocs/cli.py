@@ -388,7 +388,18 @@ def _total(library: Library) -> str:
     return f"{count(len(entries), 'figure')}, {count(claims, 'claim')}, {failed} failed"
 
 
-@cli.command(short_help="Run a training script as it is, and say what is wrong with its training.")
+class _WithArguments(click.Command):
+    """One that knows where options stand that aren't its own."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            message = f"{error.format_message()} The script's own options stand after `--`."
+            raise click.UsageError(message, context) from None
+
+
+@cli.command(cls=_WithArguments, short_help="Run a training script as it is, and say what is wrong with its training.")
 @click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("arguments", nargs=-1)
 @click.option("--epochs", type=click.IntRange(min=1), help="End the run after so many passes through a DataLoader.")

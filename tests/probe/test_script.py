@@ -430,6 +430,15 @@ class TestEnds:
         assert run.empty
         assert run.notes == [scripts.NO_STEP]
 
+    def test_an_optimizer_that_never_stepped_is_told(self, watch):
+        run = watch("""
+            model = net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            model(x).sum().backward()
+        """)
+        assert run.empty
+        assert run.notes == [scripts.NEVER_STEPPED]
+
     def test_an_optimizer_of_no_module_is_told(self, watch):
         run = watch("""
             w = torch.zeros(3, requires_grad=True)
@@ -466,7 +475,8 @@ class TestExit:
         [("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"), ("for", "SyntaxError: invalid syntax")],
     )
     def test_an_error_before_anything_ran(self, watch, capsys, source, error):
-        assert watch(source).code == 1
+        run = watch(source)
+        assert (run.code, run.notes) == (1, [scripts.ENDED_EARLY])
         told = capsys.readouterr().err
         assert told.splitlines()[-1] == error
         assert told.count('File "') == 1
@@ -482,6 +492,13 @@ class TestExit:
         assert errors.endswith("KeyboardInterrupt\n")
         assert "steps of SGD" in output
         assert "What this record cannot show" in output
+
+
+def test_an_option_of_the_scripts_own_is_told_where_it_stands(command):
+    done = command(EPOCHS, "--lr", "0.1")
+    assert done.returncode == 2
+    assert "No such option '--lr'" in done.stderr
+    assert "after `--`" in done.stderr
 
 
 def test_the_command_writes_a_report_and_tells_addresses(command, tmp_path):

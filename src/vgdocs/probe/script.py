@@ -33,6 +33,11 @@ NO_STEP = (
     "nothing to diagnose: no optimizer of torch.optim made a step in this process. A loop that moves the weights by "
     "other means can be watched from inside, by `with Probe(model)` around it"
 )
+NEVER_STEPPED = (
+    "nothing to diagnose: an optimizer was built, and its model called, but it made no step. Does the loop call "
+    "optimizer.step()?"
+)
+ENDED_EARLY = "nothing to diagnose: the script ended before an optimizer of torch.optim made a step"
 NO_MODULE = "nothing to diagnose: what the script's optimizers hold lies in no module"
 EAGER = "torch.compile was left out, because inside a compiled model nothing can be seen"
 
@@ -95,7 +100,7 @@ def run(
         watching.end(error)
     if watching.passes:
         settings["Epochs seen"] = f"{watching.passes:,}"
-    return Run(watching.watched, watching.notes(), settings, code)
+    return Run(watching.watched, watching.notes(code), settings, code)
 
 
 @contextmanager
@@ -166,10 +171,11 @@ class _Watching:
         for of in list(self._whole):
             self._end_pass(of)
 
-    def notes(self) -> list[str]:
+    def notes(self, code: int) -> list[str]:
+        """What is to be told of a script that ended with this exit code."""
         notes = list(dict.fromkeys(self._failed))
         if not self._taken:
-            notes.append(NO_STEP)
+            notes.append(ENDED_EARLY if code else NEVER_STEPPED if self.watched else NO_STEP)
         elif not self.watched and not notes:
             notes.append(NO_MODULE)
         if self._compiled:
