@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -64,6 +64,32 @@ def test_a_link_to_a_search_and_the_words_it_marked(deployed, visit):
     with visit() as visitor:
         visitor.open(deployed.at("solutions/gates/?h=forget"))
         visitor.page.locator("mark[data-md-highlight]").first.wait_for()
+
+
+@pytest.mark.parametrize(
+    ("question", "address"),
+    [
+        ("is vanishing gradient the same as a loss plateau?", "faq/#is-it-the-same-as-a-plateau-or-a-saddle-point"),
+        ("does Adam fix vanishing gradients?", "faq/#doesnt-adam-fix-vanishing-gradients"),
+        ("why do RNNs suffer more?", "faq/#why-do-recurrent-networks-rnns-suffer-more"),
+        ("how do I use batchnorm", "solutions/normalisation/#"),
+        ("weight initialization", "solutions/initialisation/#"),
+        ("0.25^n", "problem/chain/#"),
+        ("what is it", "faq/#"),  # no word of it tells: asked as it stands
+    ],
+)
+def test_a_question_is_asked_by_its_telling_words(deployed, visit, question, address):
+    with visit() as visitor:
+        visitor.open(deployed.at(f"?{urlencode({'q': question})}"))
+        items = visitor.page.locator(".md-search-result__item")
+        items.first.wait_for()
+        found = items.evaluate_all(
+            "items => items.slice(0, 4).map(item => [...item.querySelectorAll('a')].slice(0, 2).map(a => a.href))"
+        )
+    page, _, anchor = address.partition("#")
+    path = urlsplit(deployed.at(page)).path
+    shown = [urlsplit(link) for links in found for link in links]
+    assert any(link.path == path and link.fragment.startswith(anchor) for link in shown), found
 
 
 def plain(sentence: str) -> list[str]:
