@@ -257,6 +257,15 @@ class TestSickness:
         assert verdict.findings[0].consequences == ("exactly zero",)
         assert "gets nothing of it" in verdict.findings[0].evidence
 
+    def test_what_follows_is_told_by_its_symptom_where_nothing_says_why(self):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(30, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 1))
+        x = 10 * torch.randn(400, 30)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        verdict = diagnose(record(model, x, 3, lambda y: ((y - 3 * x[:, :1]) ** 2).mean(), optimizer))
+        assert symptoms(verdict) == [("large updates", "learning rate too large")]
+        assert verdict.findings[0].consequences == ("exploding", "overflow")
+
     def test_a_layer_behind_which_nothing_arrives(self):
         cut = Calls(lambda self, x: x * 0)
         (finding,) = diagnose(record(nn.Sequential(*stack(4, nn.Tanh, 1.0)[:4], cut, nn.Linear(64, 10)))).findings

@@ -63,7 +63,8 @@ def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
             if is_same and set(finding.layers) <= set(cause.layers):
                 break
             if finding.cause in {LAST_RESORT, *FOLLOWS.get(cause.cause, ())}:
-                told = dict.fromkeys([*cause.consequences, finding.cause])
+                follows = finding.symptom if finding.cause == "unknown" else finding.cause
+                told = dict.fromkeys([*cause.consequences, follows])
                 causes[i] = replace(cause, consequences=tuple(told))
                 break
         else:
@@ -81,7 +82,7 @@ def _unknown(e: Evidence) -> list[str]:
     elif e.record.optimizer.startswith("Adam"):
         unknown.append(
             "whether a weak gradient matters: Adam divides it by its own size, so that a layer with a tiny one moves "
-            "all the same, if not always to good effect (problem/symptoms.md)"
+            "all the same, if not always to good effect (the page Symptoms shows when)"
         )
     if not e.losses:
         unknown.append("the loss: backward() was called by other means; tell it with probe.loss(loss)")

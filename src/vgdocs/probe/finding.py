@@ -23,7 +23,8 @@ class Finding:
     `symptom` is what shows ("data", "loss and output", "non-finite", "no gradient", "vanishing", "exploding", "dead
     units", "saturation", "no update", "large updates", "shrinking weights", "not learning"); `cause` is what the
     evidence points to, one of `rules.CAUSES`, "unknown" where it points to nothing. `since` is the first step at which
-    it was seen; `consequences` are causes that would have been named but for this one, from which they follow.
+    it was seen; `consequences` are causes that would have been named but for this one, from which they follow, or
+    symptoms whose cause would have been unknown.
     `alternatives` are causes that the same evidence fits, and `decide` is the measurement that would tell them apart.
     `page` is the page that shows it, relative to docs/.
     """
