@@ -33,10 +33,7 @@ NO_STEP = (
     "nothing to diagnose: no optimizer of torch.optim made a step in this process. A loop that moves the weights by "
     "other means can be watched from inside, by `with Probe(model)` around it"
 )
-NEVER_STEPPED = (
-    "nothing to diagnose: an optimizer was built, and its model called, but it made no step. Does the loop call "
-    "optimizer.step()?"
-)
+NEVER_STEPPED = "nothing to diagnose: an optimizer was built and its model called, but optimizer.step() never was"
 ENDED_EARLY = "nothing to diagnose: the script ended before an optimizer of torch.optim made a step"
 NO_MODULE = "nothing to diagnose: what the script's optimizers hold lies in no module"
 EAGER = "torch.compile was left out, because inside a compiled model nothing can be seen"
