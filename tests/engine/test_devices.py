@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import papers_size
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -10,6 +11,7 @@ from torch.utils._pytree import tree_iter, tree_map
 
 from vgdocs.engine import worker
 from vgdocs.engine.figure import find
+from vgdocs.experiments import OPTIMISERS
 
 ROOT = Path(__file__).parents[2]
 TAKE_DEVICE = sorted(name for name, figure in find(ROOT / "figures")[0].items() if figure.takes_device)
@@ -95,6 +97,25 @@ def test_what_is_left_behind_on_the_cpu_is_noticed(load):
     module = load("finite_width", "torch.float32).to(device)", "torch.float32)")
     with OtherDevice(), pytest.raises(RuntimeError, match="mixes tensors of two devices"):
         module.gradient_norms(32, 0, ELSEWHERE)
+
+
+@pytest.mark.parametrize("name", papers_size.EXPERIMENTS)
+def test_all_that_is_measured_at_the_papers_size_is_on_the_device(monkeypatch, name):
+    monkeypatch.setitem(OPTIMISERS, "adam", torch.optim.Adam)  # a fused one knows the devices that there are
+    # and a tensor such as ours knows neither `model.double()` nor `tolist()`
+    monkeypatch.setattr(papers_size, "gradient", lambda model, x: {})
+    monkeypatch.setattr(papers_size, "accuracy", lambda model, x, y: model(x).mean().item())
+    make, _, small = papers_size.EXPERIMENTS[name]
+    fewer = {"images": small["images"] | {"train": 40, "test": 10}, "steps": 2} if "images" in small else {}
+    size = small | {"batch": 4} | fewer
+    size |= {key: 4 for key in ("depth", "n") if key in size}
+
+    def first(device: str) -> dict:
+        return next(iter(make(device, None, **size).runs.values()))()
+
+    with OtherDevice():
+        there = first(ELSEWHERE)
+    assert there == pytest.approx(first("cpu"), rel=1e-4)  # in float32
 
 
 class TestCommand:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from typing import Any, ClassVar
 
 import markdown
 import pytest
@@ -333,6 +334,59 @@ class TestTable:
         html, problems = project.convert("/// table | listed.steps\n///\n", project.library(run=False))
         assert problems == []
         assert soup_of(html).select_one(".vg-table.vg-pending")
+
+
+class TestRecorded:
+    BLOCK = "/// recorded | docs/elsewhere.json deep\n**Open**: `run it`.\n///\n\nAfter.\n"
+    DEEP: ClassVar[dict[str, Any]] = {
+        "made": "2026-01-02",
+        "device": "a GPU <b>",
+        "versions": {"Python": "3.11", "CUDA": "12.8"},
+        "hours": 1.25,
+        "peak_gb": 13.04,
+        "trained": True,
+        "runs": {"one": {}, "two": {}},
+        "rows": [{"network": "deep", "best_rate": 0.001, "fitted": 0.98765}],
+    }
+
+    def shown(self, project, content: object) -> tuple[BeautifulSoup, list[str]]:
+        if content is not None:
+            (project.docs / "elsewhere.json").write_text(json.dumps(content), encoding="utf-8")
+        html, problems = project.convert(self.BLOCK)
+        return soup_of(html), problems
+
+    @pytest.mark.parametrize("content", [None, {}, {"wide": DEEP}])
+    def test_until_it_is_measured_the_page_says_what_it_says(self, project, content):
+        soup, problems = self.shown(project, content)
+        assert problems == []
+        assert soup.select_one("strong").text == "Open"
+        assert not soup.select("table")
+
+    def test_then_the_values_with_their_device_and_date(self, project):
+        soup, problems = self.shown(project, {"deep": self.DEEP})
+        assert problems == []
+        told = "on 2026-01-02 on a GPU <b> with Python 3.11, CUDA 12.8: 2 networks in 1.25 hours, at most 13 GB."
+        assert soup.select_one(".vg-table caption").text == f"Measured {told}"
+        assert [cell.text for cell in soup.select("thead th")] == ["network", "best rate", "fitted"]
+        assert [cell.text for cell in soup.select("tbody th, tbody td")] == ["deep", "0.001", "0.988"]
+        assert "Open" not in soup.text
+        assert soup.select_one("p").text == "After."
+
+    def test_a_comparison_that_compares_nothing_is_told(self, project):
+        soup, _ = self.shown(project, {"deep": self.DEEP | {"trained": False}})
+        assert soup.select_one("caption").text.endswith("so that this is no comparison yet.")
+
+    @pytest.mark.parametrize("content", [[1], {"deep": 1}, {"deep": DEEP | {"rows": []}}, {"deep": {"rows": [{}]}}])
+    def test_what_is_no_record_is_told(self, project, content):
+        soup, (problem,) = self.shown(project, content)
+        assert problem.startswith("docs/elsewhere.json deep: ")
+        assert soup.select_one(".vg-error[role=alert]")
+        assert not soup.select("table")
+
+    def test_a_name_is_needed(self, project):
+        html, (problem,) = project.convert("/// recorded | docs/elsewhere.json\n///\n")
+        assert "vg-error" in html
+        assert problem
 
 
 class TestData:

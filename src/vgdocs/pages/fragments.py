@@ -206,6 +206,25 @@ def fill_table(
             cell.text = AtomicString(_formatted(value, spec))  # no Markdown in it
 
 
+def fill_recorded(table: etree.Element, found: Mapping[str, Any]) -> None:
+    """The rows that were measured elsewhere; in the caption, with what and when.
+
+    Raises CitationError if that isn't in it.
+    """
+    try:
+        versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+        told = (
+            f"Measured on {found['made']} on {found['device']} with {versions}: {count(len(found['runs']), 'network')}"
+        )
+        told += f" in {found['hours']:.3g} hours, at most {found['peak_gb']:.3g} GB."
+        if not found["trained"]:
+            told += " The first network didn't get as far as it should, so that this is no comparison yet."
+        etree.SubElement(table, "caption").text = AtomicString(told)
+        fill_table(table, found["rows"], list(found["rows"][0]), ".3g", "")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise CitationError(f"this is no record of measurements: {error!r}") from None
+
+
 def _formatted(value: Any, spec: str) -> str:
     if not isinstance(value, float):
         return _cell(value)

@@ -11,6 +11,10 @@
     /// table | sigmoid_decay.rows
     ///
 
+    /// recorded | docs/measured_elsewhere.json name
+    Not measured yet.
+    ///
+
     /// numbers
     ///
 
@@ -144,7 +148,8 @@ class VgdocsExtension(BlocksExtension):
         stills.register(md, self.context.library, self.context.later, self.context.report)
 
     def extendMarkdownBlocks(self, md: markdown.Markdown, block_mgr: Any) -> None:
-        for block in (_FigureBlock, _TableBlock, _NumbersBlock, _TimesBlock, _ChangesBlock, _SeedsBlock, _MapBlock):
+        tables = (_TableBlock, _RecordedBlock, _SeedsBlock, _MapBlock)
+        for block in (_FigureBlock, *tables, _NumbersBlock, _TimesBlock, _ChangesBlock):
             block_mgr.register(block, {"context": self.context})
 
 
@@ -323,6 +328,29 @@ class _TableBlock(_Block):
 
     def on_add(self, block: etree.Element) -> etree.Element:
         return self.caption
+
+
+class _RecordedBlock(_Block):
+    """`/// recorded | file name`: what a file of the project holds by that name; until then, the block's content."""
+
+    NAME = "recorded"
+    ARGUMENT = True
+
+    def on_create(self, parent: etree.Element) -> etree.Element:
+        return etree.SubElement(parent, "div")
+
+    def on_end(self, block: etree.Element) -> None:
+        try:
+            file, name = self.argument.split()
+            path = self.context.library.root / file
+            recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            if found := recorded.get(name):
+                block.clear()
+                block.set("class", "vg-table")
+                fragments.fill_recorded(etree.SubElement(block, "table"), found)
+        except (OSError, ValueError, AttributeError, CitationError) as error:
+            block.clear()
+            self.fail(block, f"{self.argument}: {error}")
 
 
 class _Listing(_Block):
