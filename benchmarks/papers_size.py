@@ -24,7 +24,7 @@ networks that are trained take float32 without TF32, whose mantissa of ten bits 
 Nothing is downloaded. The images are a stand-in: scikit-learn's 8 x 8 digits, enlarged, turned and shifted at random,
 for `residual` coloured and on clutter, as many and as large as MNIST's or CIFAR-10's. They can show whether a network
 can be trained. They can't show the papers' error rates, nor how a network generalises: 1,437 drawings are behind them.
-`--data FOLDER` takes CIFAR-10 instead, from a folder cifar-10-batches-py. `--small` tries all of it in a minute or two,
+`--data FOLDER` takes CIFAR-10 instead, from a folder cifar-10-batches-py. `--small` tries all of it within minutes,
 on the CPU unless a device is named, and leaves the result file alone.
 """
 
@@ -254,9 +254,8 @@ def mean_field(device: str, data: Data | None, *, width: int, depth: int, batch:
 
     def network(sigma_w2: float, seed: int, depth: int = depth) -> dict[str, float]:
         def layer(z: Tensor, seed: int) -> Tensor:
-            torch.manual_seed(
-                seed
-            )  # so that the same matrix is drawn again on the way back, which has a thread of its own
+            # Here, not around the loop: the way back draws the same matrix again, on a GPU in a thread of its own.
+            torch.manual_seed(seed)
             with torch.device(device):
                 W = weight(width, width, sigma_w2)
                 b = math.sqrt(SIGMA_B2) * torch.randn(width, dtype=torch.float64)
