@@ -165,6 +165,17 @@ def test_a_failure_is_tried_again_when_what_it_read_has_changed(project):
     assert library.entries["halving"].numbers["last"] == 3
 
 
+def test_what_another_thread_notes_meanwhile_is_no_error(tmp_path, monkeypatch):
+    inputs = {"v.txt": "a digest"}
+
+    def noting(place, root):
+        inputs["w.txt"] = "a digest"
+        return root / place
+
+    monkeypatch.setattr(observe, "_path", noting)
+    assert observe.files(inputs, tmp_path) == [tmp_path / "v.txt"]
+
+
 class TestWatch:
     def test_places_are_the_same_on_every_machine(self, tmp_path):
         (tmp_path / "v.txt").write_text("3")

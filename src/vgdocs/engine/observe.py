@@ -50,7 +50,7 @@ def hold(inputs: Mapping[str, str], root: Path) -> bool:
 
 def files(inputs: Mapping[str, str], root: Path) -> list[Path]:
     """The files and folders among the inputs, those too that were looked for and not found, for a server to watch."""
-    return [_path(place, root) for place in inputs]
+    return [_path(place, root) for place in list(inputs)]  # another thread of a server may be noting one still
 
 
 def stamp(path: Path) -> tuple[int, int]:

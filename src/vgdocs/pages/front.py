@@ -45,6 +45,7 @@ class Page:
     title: str
     meta: Mapping[str, Any]
     body: str
+    wrong: tuple[str, str] | None = None  # of what FrontError tells, if the front matter can't be read
 
     @property
     def needs(self) -> list[str]:
@@ -85,13 +86,18 @@ def _leaves(nav: Iterable[Any]) -> Iterator[tuple[str, str | None]]:
 def _page(path: Path, stamp: tuple[int, int], title: str | None) -> Page:
     text = path.read_text("utf-8", "replace")
     _, body = citations.split(text)
+    head = text[: len(text) - len(body)]
+    meta, wrong = None, None
     try:
-        meta = next(yaml.safe_load_all(text[: len(text) - len(body)]), None)
-    except yaml.YAMLError:
-        meta = None  # whoever builds the page tells of it
+        meta = next(yaml.safe_load_all(head), None)
+    except yaml.MarkedYAMLError as error:
+        # MkDocs says nothing, and shows the front matter as text
+        mark = error.context_mark or error.problem_mark
+        at = head.splitlines()[mark.line] if mark else "---"
+        wrong = (f"its front matter isn't YAML: {error.problem}; a text that holds a colon takes quotes", at)
     heading = re.search(r"^# +(.+?) *(?:\{.*\})?$", body, re.MULTILINE)
     title = title or (re.sub(r"[`*]", "", heading[1]) if heading else path.stem)
-    return Page(title, meta if isinstance(meta, dict) else {}, body)
+    return Page(title, meta if isinstance(meta, dict) else {}, body, wrong)
 
 
 def minutes(body: str) -> int:
@@ -107,9 +113,12 @@ def minutes(body: str) -> int:
 def line(pages: Mapping[str, Page], name: str) -> etree.Element | None:
     """What stands under a page's title, if its front matter has a level.
 
-    Raises FrontError for a level that there isn't, a page that doesn't exist and pages that need one another.
+    Raises FrontError for what isn't YAML, a level that there isn't, a page that doesn't exist and pages that need one
+    another.
     """
     page = pages[name]
+    if page.wrong:
+        raise FrontError(*page.wrong)
     if not {"level", "needs"} & page.meta.keys():
         return None
     level = page.meta.get("level")

@@ -55,7 +55,7 @@ from vgdocs.pages.site_assets import UNDRAWN
 
 log = logging.getLogger("mkdocs.plugins.vgdocs")  # MkDocs shows what is told under its own name
 LEFTOVER = re.compile(r"^[ \t]*/{3,}.*", re.MULTILINE)
-MISCITED = re.compile(r"\[\[[^\[\]\n]*\b[A-Za-z_]\w*\.\w[^\[\]\n]*\]\]")  # what NUMBER didn't take
+MISCITED = re.compile(r"\[\[[^\[\]\n]*\b[A-Za-z_]\w*\.\w[^\[\]\n]*\]\]?")  # what NUMBER didn't take
 HANDLED = {"arithmatex", "vg-error"}  # classes of elements whose text isn't the author's
 NO_BLOCK = (
     "this is no block: a figure takes a name and the options code and notes, a table names of rows and the options "
