@@ -32,6 +32,17 @@ def draw(m: dict) -> go.Figure:
     fig.update_layout(xaxis_title="layer<br>n", yaxis={{"title": {{"text": "norm"}}}})
     return fig
 """
+DRAW_PANELS = """\
+def draw(m: dict) -> go.Figure:
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True)
+    for row in (1, 2):
+        fig.add_scatter(x=[1, 2], y=[0.5, row], name="a", row=row, col=1)
+        for _ in range(row):
+            fig.add_scatter(x=[1, 2], y=[1, 1], name="theory", row=row, col=1)
+    fig.update_xaxes(title="layer", row=2, col=1)
+    fig.update_yaxes(title="gradient,<br>relative", row=1, col=1)
+    return fig.update_yaxes(title="share", row=2, col=1)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +57,7 @@ def measured(make_project, tmp_path_factory):
     project.script("listed", measure=ROWS)
     project.script("bands", draw=DRAW_TWO.format(x="[1, 2]"))
     project.script("ragged", draw=DRAW_TWO.format(x="[1, 3]"))
+    project.script("panels", draw=f"from plotly.subplots import make_subplots\n\n\n{DRAW_PANELS}")
     pie = "def draw(m: dict) -> go.Figure:\n    return go.Figure(go.Pie(labels=['a', 'b'], values=[1, 2]))\n"
     project.script("pie", draw=pie)
     project.measured = project.library()
@@ -131,7 +143,14 @@ class TestNumbers:
         assert box.get_text() == shown + problem
 
     @pytest.mark.parametrize(
-        "text", ["[[ halving.last ]]", "[[halving.last :.2e]]", "[[halving.last|.2e]]", "[[halving.a-b]]"]
+        "text",
+        [
+            "[[ halving.last ]]",
+            "[[halving.last :.2e]]",
+            "[[halving.last|.2e]]",
+            "[[halving.a-b]]",
+            "[[halving.last:.2e]",
+        ],
     )
     def test_what_is_nearly_a_citation_is_told(self, convert, text):
         html, problems = convert(f"It is {text}.")
@@ -395,6 +414,14 @@ class TestData:
         [
             ("bands", ["layer n", "a", "b"], [["1", "0.5", "3"], ["2", "0.25", ""]]),
             (
+                "panels",
+                [
+                    *("layer", "a: gradient, relative", "theory: gradient, relative"),
+                    *("a: share", "theory 1: share", "theory 2: share"),
+                ],
+                [["1", "0.5", "1", "0.5", "1", "1"], ["2", "1", "1", "2", "1", "1"]],
+            ),
+            (
                 "ragged",
                 ["series", "layer n", "norm"],
                 [["a <b>", "1", "0.5"], ["a <b>", "2", "0.25"], ["b", "1", "3"], ["b", "3", ""]],
@@ -415,7 +442,7 @@ def test_the_page_of_all_numbers(convert):
     html, problems = convert("/// numbers\n///\n")
     soup = soup_of(html)
     assert problems == []
-    names = ["bands", "broken", "failing", "halving", "listed", "pie", "ragged"]
+    names = ["bands", "broken", "failing", "halving", "listed", "panels", "pie", "ragged"]
     assert [heading["id"] for heading in soup.select("h2")] == names
     halving = soup.select("h2")[3].find_next("table")
     assert [[cell.get_text() for cell in row.select("td")] for row in halving.select("tbody tr")] == [

@@ -115,13 +115,14 @@ def _data_table(plot: dict[str, Any], name: str) -> str:
     traces = [t for t in plot["data"] if not _is_band(t) and isinstance(t.get("y", t.get("x")), list)]
     if not traces:
         return "<p>This figure draws no points.</p>"
-    layout = plot["layout"]
-    x_title, y_title = (_axis_title(layout, axis) for axis in ("xaxis", "yaxis"))
-    columns = [(t.get("name") or f"trace {i}", _points(t)) for i, t in enumerate(traces, start=1)]
-    xs = columns[0][1][0]
-    if all(points[0] == xs for _, points in columns):
+    xs, ys = ([_axis_title(plot["layout"], axis, trace) for trace in traces] for axis in ("xaxis", "yaxis"))
+    x_title = " or ".join(filter(None, dict.fromkeys(xs))) or "x"  # panels that share an axis name it once
+    y_title = ys[0] if len(set(ys)) == 1 and ys[0] else "y"
+    columns = list(zip(_series(traces, ys), map(_points, traces), strict=True))
+    shared = columns[0][1][0]
+    if all(points[0] == shared for _, points in columns):
         head = [x_title, *(name for name, _ in columns)]
-        rows: Iterable[Iterable[Any]] = zip(xs, *(points[1] for _, points in columns), strict=True)
+        rows: Iterable[Iterable[Any]] = zip(shared, *(points[1] for _, points in columns), strict=True)
     else:
         head = ["series", x_title, y_title]
         rows = ((name, x, y) for name, points in columns for x, y in zip(*points, strict=True))
@@ -145,8 +146,25 @@ def _points(trace: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     return x[:shorter], y[:shorter]
 
 
-def _axis_title(layout: dict[str, Any], axis: str) -> str:
-    return str(layout.get(axis, {}).get("title", {}).get("text") or axis[0])
+def _series(traces: list[dict[str, Any]], titles: list[str]) -> list[str]:
+    """What tells each trace apart: its name, a count where a panel has several of that name, and where there are
+    several panels, which one.
+    """
+    several = len(set(titles)) > 1
+    keys = [(t.get("name") or f"trace {i}", title) for i, (t, title) in enumerate(zip(traces, titles, strict=True), 1)]
+    return [
+        name
+        + (f" {keys[:i].count((name, title))}" if keys.count((name, title)) > 1 else "")
+        + (f": {title}" if several and title else "")
+        for i, (name, title) in enumerate(keys, start=1)
+    ]
+
+
+def _axis_title(layout: dict[str, Any], axis: str, trace: dict[str, Any]) -> str:
+    """What stands at the axis that a trace is drawn by, in plain text."""
+    number = str(trace.get(axis) or "")[1:]
+    text = str(layout.get(f"{axis}{number}", {}).get("title", {}).get("text") or "")
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())
 
 
 def _plain(text: str) -> str:
