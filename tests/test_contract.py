@@ -95,7 +95,8 @@ class TestFigures:
             for other in others(value, *entry.figure.wider.get(number, (FACTOR,))[:1])
             if holds(module, replaced(measured, number, other))
         ]
-        assert loose == []
+        told = "\n".join(loose)
+        assert not loose, f"no claim bounds these on both sides; assert more, or declare WIDER:\n{told}"
 
     def test_wider_bounds_are_of_numbers_and_have_a_reason(self, entry):
         for number, (factor, reason) in entry.figure.wider.items():

@@ -103,7 +103,8 @@ def test_no_page_types_a_measured_number(path):
     text = path.read_text(encoding="utf-8")
     description = re.search(r"^description:(.*)$", text, re.MULTILINE)
     found = typed_numbers(text) + [(1, n) for _, n in typed_numbers(description[1] if description else "")]
-    assert not found, "\n".join(f"docs/{path.relative_to(DOCS)}:{line}: {numeral}" for line, numeral in found)
+    told = "\n".join(f"docs/{path.relative_to(DOCS)}:{line}: {numeral}" for line, numeral in found)
+    assert not found, f"typed by hand; cite it, [[figure.number:.2f]], or write a setting as $0.9$:\n{told}"
 
 
 FIGURES = find(ROOT / "figures")[0]

@@ -74,6 +74,21 @@ def test_a_printed_page_names_the_addresses_of_its_sources(deployed, visit):
             assert (href in link.evaluate(address)) != href.startswith((deployed.url, "#", "."))
 
 
+def test_the_exercises_print_with_their_answers_or_without(deployed, visit):
+    with visit() as visitor:
+        visitor.open(deployed.at("teach/exercises/"))
+        visitor.page.get_by_label("Print the questions alone").check()
+        answers, choice = visitor.page.locator("details.success"), visitor.page.locator(".questions")
+        assert answers.first.is_visible()
+        visitor.page.emulate_media(media="print")
+        assert not answers.first.is_visible()
+        assert not choice.is_visible()
+        visitor.page.emulate_media(media="screen")
+        choice.click()
+        visitor.page.emulate_media(media="print")
+        assert answers.first.is_visible()
+
+
 # Of all that has words of its own; a formula is as large as its letters. What is raised or lowered may be smaller.
 SMALLEST = """sheet => Math.min(...[...sheet.querySelectorAll("*")]
     .filter(part => part.matches(".katex") || !part.closest(".katex, sup, sub")

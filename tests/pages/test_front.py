@@ -117,6 +117,15 @@ def test_it_leads_to_the_cure_s_page_or_the_cause_s_or_wherever_the_figure_is(pr
     assert f'href="{shown[0]}.md#fig-halving"' in html
 
 
+def test_the_page_of_all_numbers_leads_to_each_figure(project):
+    project.script()
+    write(project, {"cures/skips": PAGES["cures/skips"]})
+    html, problems = project.convert("/// numbers\n///\n")
+    assert problems == []
+    link = BeautifulSoup(html, "html.parser").select_one(".vg-all-numbers a")
+    assert (link["href"], link.get_text()) == ("cures/skips.md#fig-halving", "Shown in: Skips")
+
+
 WRONG = {
     "description: Not this: that": "its front matter isn't YAML: mapping values are not allowed here; a text",
     "level: advanced\nneeds: [index.md": "its front matter isn't YAML: expected ',' or ']'",

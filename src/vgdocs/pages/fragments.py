@@ -176,7 +176,8 @@ def _cell(value: Any) -> str:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def numbers_table(entry: Entry) -> str:
+def numbers_table(entry: Entry) -> tuple[str, str]:
+    """The finding and the table of a figure's numbers."""
     assert entry.figure
     assert entry.record
     bounds: dict[str, list[Claim]] = {}
@@ -195,7 +196,7 @@ def numbers_table(entry: Entry) -> str:
     table = _table(["Number", "Measured", "Bounded by the claim"], rows())
     # the rows name the numbers, and there are a thousand
     finding = re.sub(r'(<data [^>]*) title="[^"]*"', r"\1", sentence(entry.figure.title, entry))
-    return f'<p class="vg-finding">{finding}</p>{table}'
+    return f'<p class="vg-finding">{finding}</p>', table
 
 
 def fill_table(

@@ -144,6 +144,12 @@ def line(pages: Mapping[str, Page], name: str) -> etree.Element | None:
     return element
 
 
+def where(pages: Mapping[str, Page], figure: str, *first: str) -> str | None:
+    """The page that shows a figure, one of `first` if it does."""
+    block = re.compile(rf"^/{{3,}}[ \t]*figure[ \t]*\|[ \t]*{re.escape(figure)}[ \t]*$", re.MULTILINE)
+    return next((name for name in (*first, *pages) if block.search(pages[name].body)), None)
+
+
 def row(pages: Mapping[str, Page], name: str, columns: Iterable[str]) -> dict[str, Any]:
     """A page's cells in the map, by the columns' pages: links to figures, as `fragments.fill_table` takes them.
 
@@ -159,8 +165,7 @@ def row(pages: Mapping[str, Page], name: str, columns: Iterable[str]) -> dict[st
         if not isinstance(cell, list) or [type(part) for part in cell] != [str, str]:
             raise FrontError(f"against {cause} it takes [figure, some words]", cause)
         figure, words = cell
-        block = re.compile(rf"^/{{3,}}[ \t]*figure[ \t]*\|[ \t]*{re.escape(figure)}[ \t]*$", re.MULTILINE)
-        place = next((place for place in (name, cause, *pages) if block.search(pages[place].body)), None)
+        place = where(pages, figure, name, cause)
         if not place:
             raise FrontError(f"no page shows the figure {figure}", figure)
         cells[cause] = {"text": words, "page": f"{place}#fig-{figure}"}

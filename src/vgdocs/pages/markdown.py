@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import json
 import logging
+import posixpath
 import re
 import xml.etree.ElementTree as etree
 from collections.abc import Callable, Mapping
@@ -121,6 +122,10 @@ class Context:
 
     def highlight(self, code: str) -> str:
         return self.library.store.derived(f"code-{pygments.__version__}", code, fragments.highlight)
+
+    def name(self, pages: Mapping[str, front.Page]) -> str:
+        """The page that is being converted, where nobody names it the one with that text."""
+        return self.page or next((name for name in pages if pages[name].body.strip() == self.source.strip()), "")
 
     def report(self, message: str, text: str = "") -> None:
         self.problems.append(Problem(self.page, text, message))
@@ -372,12 +377,14 @@ class _Listing(_Block):
 
 
 class _NumbersBlock(_Listing):
-    """`/// numbers`: every figure with its finding, its numbers and what bounds them."""
+    """`/// numbers`: every figure with its finding, its page, its numbers and what bounds them."""
 
     NAME = "numbers"
     KIND = "all-numbers"
 
     def fill(self, element: etree.Element) -> None:
+        pages = front.read(self.context.library.root)
+        folder = posixpath.dirname(self.context.name(pages)) or "."
         for entry in self.context.library.entries.values():
             heading = etree.SubElement(element, "h2", {"id": entry.name})
             heading.text = self.store(f"<code>{escape(entry.name)}</code>")
@@ -387,7 +394,13 @@ class _NumbersBlock(_Listing):
                 self.error_box(content, entry.error.message)
             elif entry.record and entry.figure:
                 content.set("style", f"--vg-rows: {len(entry.numbers)}")  # how high it is, before it is laid out
-                content.text = self.store(fragments.numbers_table(entry))
+                finding, table = fragments.numbers_table(entry)
+                content.text = self.store(finding)
+                if place := front.where(pages, entry.name):
+                    link = etree.SubElement(etree.SubElement(content, "p"), "a")
+                    link.set("href", f"{posixpath.relpath(place, folder)}#fig-{entry.name}")
+                    link.text = markdown.util.AtomicString(f"Shown in: {pages[place].title}")
+                etree.SubElement(content, "div").text = self.store(table)
             else:
                 content.text = "still being measured"
 
@@ -472,8 +485,7 @@ class _UnderTitle(Treeprocessor):
         if title is None:
             return
         pages = front.read(context.library.root)
-        bodies = (name for name, page in pages.items() if page.body.strip() == context.source.strip())
-        name = context.page or next(bodies, "")
+        name = context.name(pages)
         try:
             line = front.line(pages, name) if name in pages else None
         except front.FrontError as error:
