@@ -77,14 +77,17 @@ def test_a_printed_page_names_the_addresses_of_its_sources(deployed, visit):
 def test_the_exercises_print_with_their_answers_or_without(deployed, visit):
     with visit() as visitor:
         visitor.open(deployed.at("teach/exercises/"))
-        visitor.page.get_by_label("Print the questions alone").check()
-        answers, choice = visitor.page.locator("details.success"), visitor.page.locator(".questions")
+        answers, choice = (
+            visitor.page.locator("details.success"),
+            visitor.page.get_by_label("Print the questions alone"),
+        )
+        choice.check()
         assert answers.first.is_visible()
         visitor.page.emulate_media(media="print")
         assert not answers.first.is_visible()
         assert not choice.is_visible()
         visitor.page.emulate_media(media="screen")
-        choice.click()
+        choice.uncheck()
         visitor.page.emulate_media(media="print")
         assert answers.first.is_visible()
 
