@@ -33,10 +33,13 @@ interface Window {
   Plotly: any
   vg: {
     make: (tag: string, properties?: object, ...children: any[]) => any
+    light: () => Theme
     load: (src: URL, what: string, isThere?: () => boolean) => Promise<void>
     mount: () => void
     paint: (plot: Plot, width: number, theme?: Theme) => Plot
     show: (element: HTMLElement, plot: Plot) => Promise<void>
+    svg: (element: HTMLElement, width: number, height: number) => Promise<string>
+    save?: (figure: HTMLElement, format: string) => Promise<void>
     explore?: (element: Element) => void
     train?: (element: Element) => void
   }

@@ -457,11 +457,13 @@
       const figure = document.getElementById("fig-explorer_grid"), part = name => figure.querySelector(`.vg-${name}`);
       const [finding, plot, data] = ["finding", "plot", "data"].map(part);
       this.title = make("p", { className: "vg-finding" });
-      this.plot = make("div", { className: "vg-plot vg-explorer-plot", ariaLabel: "Norms layer by layer" });
+      this.plot = make("div", { className: "vg-plot vg-explorer-plot" });
       this.plot.style.cssText = plot.style.cssText; // as high as that
       this.table = make("table");
       const scroll = make("div", { className: "vg-scroll", tabIndex: 0 }, this.table);
-      const its = make("details", { className: "vg-data vg-explorer-data" }, make("summary", { textContent: "Data" }), scroll);
+      const its = make("details", { className: "vg-data vg-explorer-data" });
+      const saving = [...data.querySelectorAll("button.vg-save")].flatMap(button => [button.cloneNode(true), " "]);
+      its.append(data.querySelector("summary").cloneNode(true), ...saving, scroll);
       for (const [still, own] of [[finding, this.title], [plot, this.plot], [data, its]]) {
         still.hidden = true;
         still.after(own);
@@ -475,7 +477,7 @@
       this.find("scale").textContent = scale;
       this.fields.scale.ariaValueText = `variance ${scale}`;
       Object.assign(this.find("verdict"), { innerHTML: html }).dataset.role = role;
-      this.title.textContent = this.describe(setting);
+      this.title.textContent = this.plot.ariaLabel = this.describe(setting);
       const draw = () => window.vg.show(this.plot, plot(result, role)), live = this.plot.classList.contains("vg-is-live");
       live ? draw() : requestAnimationFrame(() => setTimeout(draw)); // Plotly has to come first, and words don't wait for it
       this.find("facts").replaceChildren(...facts(grid, result));
@@ -539,7 +541,7 @@
                       "forward, median": forward.median, "forward, lowest": forward.lo, "forward, highest": forward.hi,
                       ...(theory.some(Number.isFinite) ? { theory } : {}) };
     const rows = layers.map((layer, i) => make("tr", {}, header("row", layer),
-      ...Object.values(columns).map(values => make("td", { innerHTML: number(values[i], 3) }))));
+      ...Object.values(columns).map(values => make("td", {}, make("data", { value: number(values[i], 3, false), innerHTML: number(values[i], 3) })))));
     const head = make("tr", {}, ...["layer", ...Object.keys(columns)].map(name => header("col", name)));
     return [make("thead", {}, head), make("tbody", {}, ...rows)];
   }

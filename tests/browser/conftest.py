@@ -28,7 +28,7 @@ from vgdocs.pages.browser import BROWSERS, FLAGS, executable
 from web import serve
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 ROOT = Path(__file__).parents[2]
 HOST = "site.localhost"  # which the browser knows as our server, and trusts as it does https
@@ -248,6 +248,22 @@ def deploy(project: Path, clone: Path, target: Path, url: str) -> None:
         run("mike", "deploy", "--update-aliases", version, "latest")
     run("mike", "set-default", "latest")
     run("git", "worktree", "add", "--quiet", str(target), "gh-pages")
+
+
+@pytest.fixture
+def download() -> Callable[[Locator, str], bytes]:
+    """Saves a figure by its button: `download(figure, "svg")` is the file, which has the figure's name."""
+
+    def save(figure: Locator, form: str) -> bytes:
+        button = figure.locator(f"button[value={form}]:not([hidden] *)")
+        if not button.is_visible():
+            figure.locator(".vg-data:not([hidden]) > summary").click()
+        with figure.page.expect_download() as download:
+            button.click()
+        assert download.value.suggested_filename == f"{figure.get_attribute('data-figure')}.{form}"
+        return Path(download.value.path()).read_bytes()
+
+    return save
 
 
 Visit = Callable[..., AbstractContextManager[Visitor]]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
+import xml.etree.ElementTree as etree
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -344,6 +347,22 @@ def test_what_is_not_finite_is_shown_as_what_it_is(page, visit):
         cell = visitor.page.locator(".vg-explorer-map [aria-current]")
         assert cell.inner_text() == "∞"
         assert "no rate, infinity at the first layer" in cell.get_attribute("aria-label")
+
+
+def test_a_setting_is_saved_as_it_is_shown(page, visit, download):
+    with visit() as visitor:
+        visitor.open(f"{page}?activation=sigmoid&depth=20&h=word")
+        drawn(visitor)
+        figure = visitor.page.locator("#fig-explorer_grid")
+        finding = figure.locator(".vg-finding:visible").inner_text()
+        assert "sigmoid" in finding
+        texts = etree.fromstring(download(figure, "svg")).iter("{http://www.w3.org/2000/svg}text")
+        written = [" ".join("".join(text.itertext()).split()) for text in texts]
+        assert written[0] == finding
+        assert written[-1].endswith("/explore/?activation=sigmoid&depth=20#fig-explorer_grid")
+        _, *rows = csv.reader(io.StringIO(download(figure, "csv").decode(), newline=""))
+        assert 0 < float(rows[0][1]) < 1e-6
+        assert json.loads(download(figure, "json"))["finding"] == finding
 
 
 def test_a_click_on_the_map_opens_the_setting(page, visit):

@@ -179,7 +179,7 @@ def test_the_buttons_are_few_and_none_sends_the_figure_away(deployed, visit):
         plot = visitor.page.locator(PLOT).first
         buttons = plot.locator(".modebar-btn")
         titles = [button.get_attribute("data-title") for button in buttons.all()]
-        assert titles == ["Zoom", "Pan", "Reset axes", "Download plot"]
+        assert titles == ["Zoom", "Pan", "Reset axes"]
         assert not plot.locator("a[href*=plotly], .modebar-btn--logo").count()
         group = plot.locator(".modebar-group").first
         visible = "group => Number(getComputedStyle(group).opacity)"

@@ -22,6 +22,8 @@ def test_a_lab_draws_its_figures_and_can_be_downloaded(deployed, visit, lab):
         plots = visitor.draw_all()
         assert len(plots) == lab.read_text("utf-8").count(".show()") > 0
         assert [plot["name"] for plot in plots if not plot["drawn"]] == []
+        saving = visitor.page.locator(".modebar-btn[data-title='Download plot']")
+        assert saving.count() == len(plots), "there is no other button to save a lab's plot by"
         link = visitor.page.locator(".vg-download a[download]")
         cells = link.evaluate("link => fetch(link.href).then(answer => answer.json())")["cells"]
         assert sum(cell["cell_type"] == "code" for cell in cells) > 3

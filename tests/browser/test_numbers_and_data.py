@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -96,21 +95,15 @@ def test_a_link_into_a_long_page_leads_where_it_points(deployed, visit, page, ta
             assert 40 < top < 200, f"{name} lies {top} px below the window's upper edge"
 
 
-def save_first(visitor, deployed, form: str):
-    """The first figure with data, and the text of what its button saves."""
+def first_with_data(visitor, deployed):
     visitor.open(deployed.at(deployed.page_with(".vg-data table")))
-    figure = visitor.page.locator("figure.vg-figure:has(.vg-data table)").first
-    figure.locator(".vg-data summary").click()
-    with visitor.page.expect_download() as download:
-        figure.locator(f"button[value={form}]").click()
-    assert download.value.suggested_filename == f"{figure.get_attribute('data-figure')}.{form}"
-    return figure, Path(download.value.path()).read_bytes().decode()
+    return visitor.page.locator("figure.vg-figure:has(.vg-data table)").first
 
 
-def test_the_data_as_csv(deployed, visit):
+def test_the_data_as_csv(deployed, visit, download):
     with visit() as visitor:
-        figure, text = save_first(visitor, deployed, "csv")
-        rows = list(csv.reader(io.StringIO(text, newline="")))
+        figure = first_with_data(visitor, deployed)
+        rows = list(csv.reader(io.StringIO(download(figure, "csv").decode(), newline="")))
         shown = figure.locator(".vg-data tr").all()
         assert len(rows) == len(shown)
         first = [re.sub(r"\s+", " ", cell.text_content()).strip() for cell in shown[0].locator("th").all()]
@@ -118,10 +111,10 @@ def test_the_data_as_csv(deployed, visit):
         assert len(set(map(len, rows))) == 1
 
 
-def test_the_data_as_json(deployed, visit):
+def test_the_data_as_json(deployed, visit, download):
     with visit() as visitor:
-        figure, text = save_first(visitor, deployed, "json")
-        saved, plot = json.loads(text), figure.locator(".vg-plot")
+        figure = first_with_data(visitor, deployed)
+        saved, plot = json.loads(download(figure, "json")), figure.locator(".vg-plot")
         assert saved.pop("figure") == figure.get_attribute("data-figure")
         assert saved.pop("finding") == plot.get_attribute("aria-label")
         assert saved == json.loads(plot.get_attribute("data-plot"))

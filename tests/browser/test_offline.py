@@ -63,6 +63,14 @@ def test_a_page_with_its_figures(reader):
             plot.locator("svg.main-svg").first.wait_for()
 
 
+def test_a_figure_as_a_picture(reader, download):
+    with reader("problem/chain.html") as page:
+        figure = page.locator("#fig-sigmoid_decay")
+        assert download(figure, "png").startswith(b"\x89PNG")
+        # of a copy, that has no address, only what is the same in each
+        assert ">problem/chain.html#fig-sigmoid_decay <" in download(figure, "svg").decode()
+
+
 def test_networks_train(reader):
     """Browsers start no worker from a file: the page does the work itself."""
     with reader("train.html") as page:

@@ -43,6 +43,14 @@ def test_its_figure_is_drawn_and_its_number_explained(built, profile):
         assert visitor.page.evaluate(loaded), "the formula's fonts"
 
 
+def test_its_figure_is_saved_as_a_picture(built, profile, download):
+    with serve(built.site) as address, profile(f"{address}/") as visitor:
+        visitor.open(f"{address}/")
+        picture = download(visitor.page.locator("#fig-halving"), "svg").decode()
+        for text in ("A caption.", "Figure halving · Tiny", f"{address}/#fig-halving"):
+            assert f">{text} <" in picture
+
+
 def test_it_refers_to_nothing_that_is_not_there(built, profile):
     assert check(built.site, built.docs, Scanner.of_site(built.root)) == []
     with serve(built.site) as address, profile(f"{address}/") as visitor:

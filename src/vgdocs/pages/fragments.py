@@ -81,10 +81,10 @@ def meta(entry: Entry, highlighted: Callable[[str], str], later: Callable[[str],
     summary = f"{one} checked by this build" if judged else f"{one}, not checked by this build"
     buttons = "".join(
         f'<button class="vg-save md-button" type="button" value="{form.lower()}" hidden>Download {form}</button> '
-        for form in ("CSV", "JSON")
+        for form in ("PNG", "SVG", "CSV", "JSON")
     )
     hidden = " data-search-exclude"
-    data = details("vg-data", "Data", buttons + _data_table(entry.record.plot, entry.name), hidden)
+    data = details("vg-data", "Data and picture", buttons + _data_table(entry.record.plot, entry.name), hidden)
     source = details("vg-source", "Source", highlighted(entry.figure.text), hidden)
     return details("vg-claims", summary, f"<ul>{items}</ul>") + later(data + source)
 

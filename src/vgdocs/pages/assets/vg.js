@@ -1,5 +1,5 @@
 // @ts-check
-/* Draws the figures, shows where a number comes from, saves a figure's data.
+/* Draws the figures, shows where a number comes from, has save.js save a figure.
  * A figure arrives as <div class="vg-plot" data-plot='{"data": [...], "layout": {...}}'> and says nothing about
  * colours or fonts: those are the tokens of vg.css, so that one figure serves both themes. In it lies its poster, drawn
  * by this very script at build; hover, tap or focus puts the live figure in its place. What a trace means stands
@@ -12,6 +12,7 @@
   // Relative to this file: that holds under any sub-path, in each archived version and after instant navigation.
   const HERE = /** @type {HTMLScriptElement} */ (document.currentScript).src;
   const BUNDLE = new URL("vendor/plotly-basic.min.js", HERE);
+  const SAVE = new URL("save.js", HERE);
   // Pages that alone pay for their script: what stands in such a page, and the script, which adds a function of that name.
   /** @type {Record<string, ["explore" | "train", URL]>} */
   const OWN = {
@@ -31,6 +32,7 @@
     healthy: ["circle", "circle-open"], other: ["circle", "square", "diamond", "cross", "x", "star"],
   };
   const NARROW = 24; // rem; as in vg.css, where it chooses between the two posters
+  const REM = 20; // px; Material's at usual widths, and that of what leaves the page
   const TOUCH = matchMedia("(hover: none)").matches;
 
   /** @param {any} value */
@@ -208,6 +210,14 @@
   const paint = ({ data, layout = {}, frames }, width, theme = readTheme()) =>
     ({ data: paintTraces(sortLegend(data), theme), layout: paintLayout(layout, data, theme, width), frames });
 
+  /** In ink on white paper, whatever the reader's palette; of a live plot, as the reader left it.
+   * @type {Window["vg"]["svg"]} */
+  const svg = async (element, width, height) => {
+    const Plotly = await loadPlotly(), stage = stages.get(element)?.stage;
+    const plot = paint(stage?.data ? stage : plotOf(element), width, { ...light(), rem: REM });
+    return Plotly.toImage(plot, { format: "svg", imageDataOnly: true, width, height });
+  };
+
   /** @type {Map<HTMLElement, { stage: any, width: number }>} */
   const stages = new Map(); // of each figure that is live or about to be: what Plotly draws in, and its width
   const resizes = new ResizeObserver(
@@ -217,8 +227,13 @@
     entries => entries.forEach(entry => entry.isIntersecting && draw(/** @type {HTMLElement} */ (entry.target))),
     { rootMargin: "800px 0px" });
 
-  /** @param {HTMLElement} element @returns {Plot} */
-  const plotOf = element => JSON.parse(element.dataset.plot ?? "");
+  /** @param {HTMLElement} element */
+  function plotOf(element) {
+    const plot = /** @type {Plot} */ (JSON.parse(element.dataset.plot ?? ""));
+    const stranger = plot.data.find(trace => !TYPES.includes(trace.type ?? "scatter"));
+    if (stranger) throw new Error(`the bundle has no traces of type ${stranger.type}`);
+    return plot;
+  }
 
   /** @param {HTMLElement} element */
   async function draw(element) {
@@ -230,15 +245,13 @@
       const Plotly = await loadPlotly();
       if (!element.isConnected) return; // the reader has moved on
       const drawn = element.dataset.plot, plot = plotOf(element);
-      const stranger = plot.data.find(trace => !TYPES.includes(trace.type ?? "scatter"));
-      if (stranger) throw new Error(`the bundle has no traces of type ${stranger.type}`);
       if (!readTheme().token("ink")) throw new Error("the style, assets/vg.css, could not be loaded");
-      const figure = /** @type {HTMLElement | null} */ (element.closest("[data-figure]"));
+      const saved = element.closest("figure.vg-figure"); // whole, by the buttons below it
       element.append(stage); // over the poster, and invisible until it is whole
       await Plotly.newPlot(stage, { ...paint(plot, element.clientWidth), config: {
         displaylogo: false, showSendToCloud: false, displayModeBar: TOUCH ? false : "hover",
-        modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
-        toImageButtonOptions: { format: "svg", filename: figure?.dataset.figure ?? "figure" },
+        modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", ...(saved ? [] : ["toImage"])]],
+        toImageButtonOptions: { format: "svg", filename: "figure" },
       } });
       // An image cannot hold buttons, a group can. Of the drawing itself a screen reader needs the name alone.
       Object.assign(element, { role: "group", ariaLabel: element.ariaLabel ?? "Plot" });
@@ -328,35 +341,28 @@
     style.top = `${scrollY + (below ? at.bottom + 6 : at.top - height - 6)}px`;
   }
 
-  /** @param {Element} figure */
-  function csvOf(figure) {
-    /** @param {HTMLTableCellElement} cell */
-    const text = cell => cell.querySelector("data[value]")?.getAttribute("value") ?? cell.textContent.trim();
-    /** @param {string} value */
-    const quote = value => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-    const rows = [.../** @type {HTMLTableElement} */ (figure.querySelector(".vg-data table")).rows];
-    return rows.map(row => [...row.cells].map(cell => quote(text(cell))).join(",") + "\r\n").join("");
-  }
-
-  /** All that is drawn, bands and theory too, as Plotly takes it. @param {HTMLElement} figure */
-  function jsonOf(figure) {
-    const plot = /** @type {HTMLElement} */ (figure.querySelector(".vg-plot"));
-    return JSON.stringify({ figure: figure.dataset.figure, finding: plot.ariaLabel, ...plotOf(plot) });
-  }
-
-  /** @param {HTMLElement} figure @param {string} format */
-  function save(figure, format) {
-    const [text, type] = format === "csv" ? [csvOf(figure), "text/csv"] : [jsonOf(figure), "application/json"];
-    const href = URL.createObjectURL(new Blob([text], { type }));
-    make("a", { href, download: `${figure.dataset.figure}.${format}` }).click();
-    setTimeout(() => URL.revokeObjectURL(href), 1000);
+  /** @param {HTMLButtonElement} button */
+  async function save(button) {
+    const place = /** @type {HTMLElement} */ (button.parentElement);
+    if (place.ariaBusy) return;
+    place.ariaBusy = "true";
+    place.querySelector(".vg-error")?.remove();
+    try {
+      await load(SAVE, SAVE.pathname);
+      await window.vg.save?.(/** @type {HTMLElement} */ (button.closest("figure.vg-figure")), button.value);
+    } catch (error) {
+      console.error("vg: a figure could not be saved:", error);
+      const message = `This could not be saved: ${error instanceof Error ? error.message : error}`;
+      place.querySelector(".vg-save:last-of-type")?.after(make("p", { className: "vg-error", role: "alert" }, message));
+    }
+    place.ariaBusy = null;
   }
 
   document.addEventListener("click", event => {
     const number = around(event, NUMBER);
     if (number?.ariaExpanded === "false") explain(number); // the browser closes what was open
     const button = /** @type {HTMLButtonElement | null} */ (around(event, "button.vg-save"));
-    if (button) save(/** @type {HTMLElement} */ (button.closest("figure.vg-figure")), button.value);
+    if (button) save(button);
   });
   document.addEventListener("keydown", event => {
     const number = ["Enter", " "].includes(event.key) && around(event, NUMBER);
@@ -433,10 +439,11 @@
   // Paper is white whatever the screen is; an element of the light scheme lends its tokens.
   const paper = document.body.appendChild(make("div", { hidden: true }));
   paper.dataset.mdColorScheme = "default";
-  addEventListener("beforeprint", () => repaintAll(readTheme(paper)));
+  const light = () => readTheme(paper);
+  addEventListener("beforeprint", () => repaintAll(light()));
   addEventListener("afterprint", () => repaintAll(readTheme()));
 
-  window.vg = { make: /** @type {any} */ (make), load, mount, paint, show }; // Material announces every page, the first one too; without it there is only this one
+  window.vg = { make: /** @type {any} */ (make), light, load, mount, paint, show, svg }; // Material announces every page, the first one too; without it there is only this one
   if (window.document$) window.document$.subscribe(mount);
   else mount();
 })();
