@@ -54,11 +54,14 @@ def test_on_every_page(deployed, visit, violations, scheme, width, rules):
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_in_use(deployed, visit, violations, scheme, width):
-    """With live figures and a number explained, then while searching, and on a phone with the menu open."""
+    """With live figures, one about to be saved, and a number explained, then while searching, and on a phone with the
+    menu open."""
     with visit(scheme, width) as visitor:
         page = visitor.page
         visitor.open(deployed.at(deployed.page_with(".vg-plot", deep=True)))
         visitor.draw_all()
+        page.locator(".vg-data > summary").first.click()
+        page.locator("button.vg-save:visible").first.wait_for()
         page.locator("p > data.vg-number[role=button]").first.press("Enter")
         page.locator(".vg-popover").wait_for()
         found = violations(page)
