@@ -753,6 +753,21 @@ def test_units_that_a_large_rate_saturated_are_put_down_to_the_rate(seed):
     assert causes[:1] in ([], ["learning rate too large"])
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_where_large_steps_undo_a_post_norm_network_its_weights_are_not_accused(seed):
+    """Its gradient is level at the first step, and vanishes after them."""
+
+    def encoder(probe):
+        layer = nn.TransformerEncoderLayer(64, 2, 64, dropout=0.0, batch_first=True)
+        body = nn.TransformerEncoder(layer, 8, enable_nested_tensor=False)
+        parts = {"embed": nn.Linear(8, 64), "body": body, "answer": nn.Linear(64, 4)}
+        model = Calls(lambda self, x: self.answer(self.body(self.embed(x.view(-1, 8, 8))).mean(1)), **parts)
+        x, y = blobs(features=64)
+        fit(probe, model, adam(model, 1e-2), F.cross_entropy, x, y, steps=60, batch=32)
+
+    assert {"initialisation", "activation", "gain"}.isdisjoint(f.cause for f in examine(encoder, seed).findings)
+
+
 def six_layers(probe, steps):
     model = mlp(20, 128, 128, 128, 128, 128, 4)
     fit(probe, model, adam(model, 3e-4), F.cross_entropy, *blobs(), steps=steps)

@@ -114,6 +114,11 @@ class Evidence:
                 found.setdefault(row["step"], {})[row["layer"]] = row["activation_gradient"]
         return {step: norms for step, norms in found.items() if len(norms) == len(self.gradient)}
 
+    @property
+    def gradient_at_first(self) -> dict[str, float]:
+        """The trunk's gradients at the first full step; the medians where none has all of them."""
+        return next(iter(self._gradients.values()), self.gradient)
+
     def family(self, *families: str) -> list[str]:
         return [name for name in self.names if self.latest[name]["family"] in families]
 

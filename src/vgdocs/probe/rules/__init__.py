@@ -100,7 +100,7 @@ FOLLOWS: dict[str, set[str]] = {  # what each cause accounts for, if it was ther
     "initialisation": _STILL,
     "recurrence": _BLOWN_UP,
     "loss without a lower bound": _BLOWN_UP | _FLOW,
-    "post-norm without warm-up": {"learning rate too large"},
+    "post-norm without warm-up": {"learning rate too large", *_FLOW},
     "learning rate too large": {"attention logits", *_BLOWN_UP, *_FLOW, *_STILL},
     "learning rate too small": _SLOW,
     "too few steps": _SLOW,

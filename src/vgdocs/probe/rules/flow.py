@@ -66,10 +66,16 @@ def vanishing(e: Evidence) -> Finding | None:
         remedy = "ReLU with He's initialisation, or GELU; or skip connections or batch normalisation around the layers"
         return found("activation", because, remedy, "causes/activations.md")
     critical = _critical(activation) if activation else None
-    if sigma_w2 is not None and critical and sigma_w2 < critical / TOLERANCE:
+    first, last = _ends(e, e.gradient_at_first, kindest=max)
+    came_later = first > math.sqrt(limit) * last > 0  # than the weights, which don't account for it then
+    if sigma_w2 is not None and critical and sigma_w2 < critical / TOLERANCE and not came_later:
         remedy = f"weights of variance {critical:.2g}/fan_in, {_recipe(activation)}; or normalise the layers"
         return found("initialisation", _scale(sigma_w2, activation, critical), remedy, "causes/initialisation.md")
     because = "Neither the activation nor the scale of the weights accounts for it."
+    if came_later:
+        because = (
+            f"At the first step that was looked at it got {first / last:.2g} of it: what the steps did is the cause."
+        )
     remedy = "skip connections or normalisation; and compare the record's first step with its last"
     return found("unknown", because, remedy, "causes/depth.md")
 
@@ -117,10 +123,16 @@ def exploding(e: Evidence) -> Finding | None:
         )
         return found("unscaled residuals", because, remedy, "solutions/residuals.md")
     critical = _critical(activation) if activation else None
-    if sigma_w2 and critical and sigma_w2 > critical * TOLERANCE:
+    first, last = _ends(e, e.gradient_at_first, kindest=min)
+    came_later = first < math.sqrt(EXPLODING) * last
+    if sigma_w2 and critical and sigma_w2 > critical * TOLERANCE and not came_later:
         remedy = f"weights of variance {critical:.2g}/fan_in, {_recipe(activation)}; clipping only bounds the step"
         return found("gain", _scale(sigma_w2, activation, critical), remedy, "causes/explosion.md")
     because = "Neither normalisation, skip connections nor the scale of the weights accounts for it."
+    if came_later:
+        because = (
+            f"At the first step that was looked at it got {first / last:.2g} times: what the steps did is the cause."
+        )
     remedy = "clip the gradient's norm while you look for the cause; and compare the record's first step with its last"
     return found("unknown", because, remedy, "causes/explosion.md")
 
