@@ -275,7 +275,7 @@ def test_a_page_that_was_written_for_1_0_says_the_same(site):
     for said in (
         *("Of all tosses 0.5 show heads.", "The caption has 0.75.", "Half are heads, 0.50, or 0.25 to 0.75."),
         *("a note of heads", "The table's caption.", "What helps against what.", "by many tosses"),
-        *("No version has been released yet.", "Nothing has been recorded yet"),
+        *("No version has been released yet.", "Nothing has been recorded yet", "Nobody has thrown a million yet."),
     ):
         assert said in text
     assert {cell.get_text() for cell in soup.select(".vg-table td")} >= {"0.12"}
