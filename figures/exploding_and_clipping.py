@@ -33,8 +33,9 @@ LR = 0.1  # SGD's rate in the lower panel
 LOGGED = [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45, 70, 100, 150, 220, 320, 440]  # steps, of 32 digits each
 WIDER = {
     "gradient_at_start": (5.0, "random networks of this depth and width differ by that much"),
-    "broken_at_step": (2.0, "it is two or three"),
+    "broken_at_step": (5.0, "it is three mostly, and ten with one seed in eleven"),
     "accuracy.sgd_free.lo": (2.3, "at its rates training has only begun"),
+    "accuracy.sgd_clipped.lo": (1.7, "one of three is behind now and then"),
 }
 TOLERANCE = {"accuracy": 0.3, "steps_clipped": 0.05}  # inputs changed by 1e-7 move an accuracy by a tenth
 
@@ -96,9 +97,9 @@ def draw(m: dict) -> go.Figure:
     return fig.update_yaxes(title="‖∂L/∂W‖, all weights", type="log", row=2, col=1)
 
 
-def claim_nan_within_two_steps(m):
+def claim_nan_within_a_dozen_steps(m):
     """Without clipping SGD at a rate of 0.1 has no loss any more from step {broken_at_step} on."""
-    assert 2 <= m["broken_at_step"] <= 3
+    assert 2 <= m["broken_at_step"] <= 12
 
 
 def claim_the_gradient_starts_large(m):
@@ -108,10 +109,13 @@ def claim_the_gradient_starts_large(m):
 
 def claim_clipping_widens_the_choice_of_rates(m):
     """Unclipped, SGD trains at small rates only, to {accuracy.sgd_free:.2f} at the best of five; from 0.01 on
-    every network breaks. Clipped, none breaks at any of them, and the best rate reaches {accuracy.sgd_clipped:.2f}."""
+    every network breaks, and below one does now and then. Clipped, none breaks at any of them, and the best rate
+    reaches {accuracy.sgd_clipped:.2f}."""
     free, clipped = m["accuracy"]["sgd_free"], m["accuracy"]["sgd_clipped"]
-    assert 0.2 < free["lo"] <= free["median"] <= free["hi"] < 0.68
-    assert 0.4 < clipped["lo"] <= clipped["median"] <= clipped["hi"] < 0.95
+    assert free["lo"] == 0 or free["lo"] > 0.2
+    assert 0.2 < free["median"] <= free["hi"] < 0.68
+    assert free["lo"] <= free["median"]
+    assert 0.35 < clipped["lo"] <= clipped["median"] <= clipped["hi"] < 0.95
     assert clipped["median"] > free["median"]
     assert all(accuracy == 0 for accuracy in m["swept"]["free"]["sgd"]["hi"][2:])  # no network breaks into a guess
     assert all(accuracy > 0 for accuracy in m["swept"]["clipped"]["sgd"]["lo"])

