@@ -2,6 +2,10 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -95,3 +99,19 @@ def test_each_script_that_is_linted_is_type_checked():
     assert Path("src/vgdocs/pages/assets/vg.js") in linted
     for path in linted:
         assert (ROOT / path).read_text("utf-8").startswith("// @ts-check\n"), path
+
+
+def test_the_source_archive_holds_the_package_and_none_of_its_tests(tmp_path):
+    """Setuptools takes tests/test_*.py along by itself, without what they need."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, tmp_path)
+    for folder in ("src", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    build = "from setuptools.build_meta import build_sdist; build_sdist('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    with tarfile.open(tmp_path / f"dist/vgdocs-{PROJECT['version']}.tar.gz") as archive:
+        held = {Path(*Path(name).parts[1:]).as_posix() for name in archive.getnames()}
+    package = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "src/vgdocs").rglob("*") if path.is_file()}
+    assert package <= held
+    assert {"pyproject.toml", "README.md", "LICENSE"} <= held
+    assert not [name for name in held if name.startswith("tests")]
