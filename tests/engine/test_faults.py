@@ -24,7 +24,7 @@ import pytest
 
 from vgdocs.engine import record as records
 from vgdocs.engine import store as stores
-from vgdocs.engine.figure import FigureError, read
+from vgdocs.engine.figure import read
 from vgdocs.engine.record import Record, make_keys
 from vgdocs.engine.runner import Task, run
 from vgdocs.engine.store import Store, StoreError
@@ -145,7 +145,6 @@ class TestKilled:
         slowly = "import os, time; open({0!r} + 'x', 'w').write(str(os.getpid())); os.rename({0!r} + 'x', {0!r})"
         three.script("halving", measure=measuring(slowly.format(str(mark)) + "; time.sleep(0.2)"))
         figures = [read(three.figures / f"{name}.py") for name in NAMES]
-        died = 0
         for _ in range(strikes):
             empty(three)
             mark.unlink(missing_ok=True)
@@ -160,12 +159,9 @@ class TestKilled:
             killer.start()
             made = dict(zip(NAMES, run(map(Task, figures), Store(three.root / ".vgdocs")), strict=True))
             killer.join()
-            if isinstance(made["halving"], FigureError):
-                died += 1
-                assert str(made["halving"]) == "figures/halving.py: died without a word: killed by SIGKILL"
-            assert all(isinstance(made[name], Record) for name in ("doubling", "thirding"))
+            assert all(isinstance(record, Record) for record in made.values()), made
             check(three, caplog)
-        print(f"{strikes} processes killed, {died} of them before they were done")
+        print(f"{strikes} processes killed, and each of their figures measured")
 
 
 class TestDamaged:

@@ -49,7 +49,8 @@ def preload(scripts: Iterable[str]) -> tuple[str, ...]:
 def attend(job: Job, limit: float, preloaded: Sequence[str] = (), over: Callable[[], bool] = bool) -> dict[str, Any]:
     """Run one job in a process of its own, and hand back what it reports, or an error: see `worker.work`.
 
-    It may take `limit` seconds; once `over` says that nobody waits for the outcome, it is stopped.
+    It may take `limit` seconds; once `over` says that nobody waits for the outcome, it is stopped. Whether the process
+    was killed from outside is told as `killed`: another try may well succeed.
     """
     context = start_method()
     receiver, sender = context.Pipe(duplex=False)
@@ -73,7 +74,9 @@ def attend(job: Job, limit: float, preloaded: Sequence[str] = (), over: Callable
             process.join(5)
             code = process.exitcode
         how = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
-        return _error(f"died without a word: {how}")
+        killed = how.endswith("SIGKILL")
+        hint = ", as systems do when memory runs short" if killed else ""
+        return _error(f"died without a word: {how}{hint}") | {"killed": killed}
     finally:
         _end(process)
         receiver.close()

@@ -29,7 +29,7 @@ from vgdocs.engine.worker import Job
 
 TIME_LIMIT = 600.0  # seconds a figure may take before it counts as hanging; VGDOCS_TIME_LIMIT overrides
 POLL = 0.2  # seconds between looks at a figure that another build is measuring
-TRIES = 3  # at a figure of which something that it reads changes while it is measured
+TRIES = 3  # at a figure that is killed, or of which something that it reads changes while it is measured
 
 Outcome = Record | FigureError
 Progress = Callable[[str, Outcome, int, int], None]
@@ -220,7 +220,7 @@ def _begin(store: Store, one: _Stale, limit: float, locked: bool) -> Job | Outco
 
 
 def _collect(one: _Stale, future: Future[dict[str, Any]], store: Store) -> Outcome | None:
-    """The outcome of a figure that was run; None if its sources changed meanwhile, and it is to be run again."""
+    """The outcome of a figure that was run; None if it is to be run again: it was killed, or its sources changed."""
     figure, known = one.task.figure, one.known
     try:
         outcome = future.result()
@@ -230,10 +230,12 @@ def _collect(one: _Stale, future: Future[dict[str, Any]], store: Store) -> Outco
         return one.error(f"can't be measured: {type(failure).__name__}: {failure}")
     # what was drawn and judged anew was measured from what it was known to read
     inputs = (known.inputs if known else {}) | outcome["inputs"]
-    if not observe.hold(inputs, store.root):
+    held = observe.hold(inputs, store.root)
+    if not held or outcome.get("killed"):
         one.tries += 1
         if one.tries < TRIES:
             return None
+    if not held:
         return one.error(f"reads what changes while it is measured: {', '.join(sorted(inputs))}")
     if error := outcome.get("error"):
         return FigureError(figure.path, error["message"], error["line"], error["details"], inputs)
