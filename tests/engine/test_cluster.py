@@ -148,6 +148,17 @@ class TestCluster:
         assert len(contents(here.folder)) == 6
         assert contents(here.folder) == contents(there.folder)
 
+    def test_a_figure_has_its_memory_managed_as_on_this_machine(self, project, two, client):
+        """Dask tells its workers to give memory back at once, which makes training a third slower."""
+        name = "MALLOC_TRIM_THRESHOLD_"
+        assert all(client.run(os.environ.get, name).values())
+        project.script(
+            **measuring(f'import os; return {{"left": [0.5], "first": 0.5, "last": len(os.getenv("{name}", ""))}}')
+        )
+        with connected(project, two) as executor:
+            (made,) = run(tasks(project), Store(project.root / "store"), executor=executor)
+        assert made.numbers["last"] == 0
+
     def test_a_figure_that_hangs_or_dies_takes_no_worker_with_it(self, project, two, client):
         project.script("hangs", **measuring("import time; time.sleep(600)"))
         project.script("kills", **measuring("import os, signal; os.killpg(0, signal.SIGKILL)"))

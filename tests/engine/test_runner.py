@@ -428,6 +428,7 @@ class TestTwoAtOnce:
         start = kind.start
         monkeypatch.setattr(kind, "start", lambda process: (time.sleep(0.2), start(process)))
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
         before = (sys.modules["__main__"], dict(os.environ))
         threads = [threading.Thread(target=run, args=([f], Store(project.root / "store"))) for f in figures]
         for thread in threads:

@@ -35,6 +35,11 @@ PRELOAD = {
     "sklearn.model_selection": "sklearn|experiments",
     "plotly.basedatatypes": "plotly",  # what graph_objects, which is lazy, loads with the first figure
 }
+DRESS = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": "",  # with Dask's a worker gives memory back at each tensor's end: a third more time
+}
 POLL = 0.2  # seconds between looks at whether an outcome is still wanted
 # held while a process starts or is asked for its end: multiprocessing asks the others too, and not safely so
 STARTING = threading.Lock()
@@ -134,17 +139,16 @@ def _dressed_up() -> Iterator[None]:
     """The environment in which a process starts; one at a time.
 
     The caller's main module is hidden, be it mkdocs or pytest: the child would import it, and needs neither. The
-    variables are read when torch is loaded, by the fork server at the first start.
+    variables are read when Python and torch are loaded, by the fork server at the first start.
     """
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     with STARTING:
-        main, before = sys.modules["__main__"], {name: os.environ[name] for name in names if name in os.environ}
+        main, before = sys.modules["__main__"], {name: os.environ.pop(name) for name in DRESS if name in os.environ}
         sys.modules["__main__"] = types.ModuleType("__main__")
-        os.environ.update(dict.fromkeys(names, "1"))
+        os.environ.update({name: value for name, value in DRESS.items() if value})
         try:
             yield
         finally:
             sys.modules["__main__"] = main
-            for name in names:
-                del os.environ[name]
+            for name in DRESS:
+                os.environ.pop(name, None)
             os.environ.update(before)
