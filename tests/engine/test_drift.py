@@ -207,6 +207,12 @@ class TestHistory:
         assert html.count("No number moved beyond its tolerance.") == 2
         assert "<td>halving.first</td><td>0.4</td><td>0.5</td><td>+25.00%</td><td>0.10%</td>" in html
 
+    def test_no_number_is_broken_at_its_sign(self, project, releases):
+        (releases / "1.11.json").write_text(json.dumps(content({"first": 2e-9}, figure="halving")))
+        (releases / "1.12.json").write_text(json.dumps(content({"first": 1e-9}, figure="halving")))
+        html, _ = project.convert("/// changes\n///\n")
+        assert "<td>2e−09</td><td>1e−09</td><td>−50.00%</td>" in html
+
     def test_before_the_first_release(self, project):
         assert "No version has been released yet." in project.convert("/// changes\n///\n")[0]
 

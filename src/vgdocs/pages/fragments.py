@@ -256,7 +256,8 @@ def _formatted(value: Any, spec: str) -> str:
 def changes_table(changes: list[drift.Change]) -> str:
     if not changes:
         return "<p>No number moved beyond its tolerance.</p>"
-    return _table(drift.HEAD, (map(escape, change.cells) for change in changes))
+    # a line may end after a hyphen, and not after a minus
+    return _table(drift.HEAD, ([escape(cell.replace("-", "−")) for cell in change.cells] for change in changes))
 
 
 def times_table(times: dict[str, float]) -> str:

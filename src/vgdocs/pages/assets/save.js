@@ -35,7 +35,7 @@
   /** A line of plain text: each formula as the search knows it, each power of ten in one piece. @param {Element} element */
   function textOf(element) {
     const copy = /** @type {Element} */ (element.cloneNode(true));
-    for (const twice of copy.querySelectorAll("bdi[data-search-exclude], .vg-popover, sup:has(a)")) twice.remove();
+    for (const twice of copy.querySelectorAll("bdi[data-search-exclude], .vg-popover, .headerlink, sup:has(a)")) twice.remove();
     for (const sup of copy.querySelectorAll("sup")) sup.replaceWith(`^(${sup.textContent})`);
     for (const number of copy.querySelectorAll("data")) number.textContent = number.textContent.replaceAll(" ", "\u00a0");
     /** @param {string} power */

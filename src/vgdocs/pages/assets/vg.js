@@ -410,9 +410,10 @@
       if (!element.querySelector(".vg-poster")) approaches.observe(element);
     }
     for (const button of all("button.vg-save")) button.hidden = false;
-    for (const term of all("dt[id]:not(:has(.headerlink))")) {
-      const link = { className: "headerlink", href: `#${term.id}`, title: "Permanent link", textContent: "¶" };
-      term.append(" ", make("a", link)); // headings get theirs at build, terms and statements here
+    for (const place of all(":is(dt[id], .vg-figure[id] > .vg-finding):not(:has(.headerlink))")) {
+      const href = `#${place.closest("[id]")?.id}`;
+      // headings get theirs at build; terms, statements and findings here
+      place.append(" ", make("a", { className: "headerlink", href, title: "Permanent link", textContent: "¶" }));
     }
     for (const box of all(BOXES.map(box => `.md-content ${box}`).join())) boxes.observe(box);
     // paper shows their addresses; Material writes all addresses out, so that style alone can't tell them
