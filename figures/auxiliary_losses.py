@@ -6,7 +6,7 @@ a deeply supervised net one at each hidden layer (Lee et al. 2015). What reaches
 classifier has passed no other layer.
 
 Classifiers of 8 x 8 digits, 8 hidden layers of 32 units, PyTorch's default weights, 10 epochs in batches of 64, by
-Adam, by SGD and by SGD with momentum, at five learning rates each. Accuracy is that of the classifier at the end, the
+Adam, by SGD and by SGD with momentum, at five or six learning rates each. Accuracy is that of the classifier at the end, the
 one that is kept. Guessing scores 0.10. The three kinds differ in nothing but the number of auxiliary losses: none, two,
 or seven.
 """
@@ -32,7 +32,7 @@ WEIGHT = 0.3  # of an auxiliary loss
 SWEEP = {
     "rates": {
         "adam": [3e-4, 1e-3, 3e-3, 1e-2, 3e-2],
-        "sgd": [0.03, 0.1, 0.3, 1.0, 3.0],
+        "sgd": [0.3, 1.0, 3.0, 6.0, 10.0, 30.0],
         "momentum": [0.03, 0.1, 0.3, 1.0, 3.0],
     },
     "epochs": 10,
@@ -45,7 +45,7 @@ KINDS = {  # hidden layers, from 0, with an auxiliary loss
 }
 WIDER = {
     "accuracy.all.lo": (2.3, "one of five may be on its way"),
-    "without_adam.sgd": (2.2, "it has learnt two classes of ten, or one"),
+    "without_adam.sgd": (2.2, "half-trained networks differ"),
     "accuracy.two accuracy.two.lo accuracy.two.hi": (3.5, "half-trained networks differ"),
     "ratio.none ratio.none.lo ratio.none.hi": (2.0, "a product over seven layers of 32 units"),
     "accuracy.none accuracy.none.lo accuracy.none.hi": (2.5, "it has learnt two classes of ten, or one"),
@@ -124,7 +124,7 @@ def draw(m: dict) -> go.Figure:
 
 def claim_without_it_hardly_learns(m):
     """With a loss at the end only {ratio.none:.0e} of the gradient at the last hidden layer reaches the first, and at
-    the best of fifteen settings the network scores {accuracy.none:.2f}."""
+    the best of sixteen settings the network scores {accuracy.none:.2f}."""
     assert 6.5e-7 < m["ratio"]["none"]["lo"] <= m["ratio"]["none"]["median"] <= m["ratio"]["none"]["hi"] < 1.8e-6
     assert 0.08 < m["accuracy"]["none"]["lo"] <= m["accuracy"]["none"]["median"] <= m["accuracy"]["none"]["hi"] < 0.28
 
@@ -145,10 +145,11 @@ def claim_two_are_less(m):
     assert m["accuracy"]["none"]["median"] < m["accuracy"]["two"]["median"] < m["accuracy"]["all"]["median"]
 
 
-def claim_by_sgd_it_takes_momentum(m):
+def claim_by_sgd_it_gets_less_far(m):
     """By SGD the network with a loss at every layer gets to {without_adam.sgd:.2f} in these epochs, with momentum to
     {without_adam.momentum:.2f}; with fewer losses it stays at guessing, with momentum or without."""
-    assert 0.09 < m["without_adam"]["sgd"] < 0.33
-    assert 0.44 < m["without_adam"]["momentum"] < 0.95
+    assert 0.2 < m["without_adam"]["sgd"] < m["without_adam"]["momentum"] < m["accuracy"]["all"]["median"]
+    assert m["without_adam"]["sgd"] < 0.7
+    assert 0.44 < m["without_adam"]["momentum"]
     for kind in ("two", "none"):
         assert max(max(m["swept"][kind][name]["median"]) for name in ("sgd", "momentum")) < 0.13

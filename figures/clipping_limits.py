@@ -4,7 +4,7 @@ Networks of 20 layers with ReLU on the handwritten digits: "exploding" has twice
 of nn.Linear. If the gradient over all parameters is longer than CLIP, each layer's is multiplied by the same factor,
 CLIP over that length; if it is shorter, nothing happens (Pascanu et al. 2013, section 3.2). So the ratio between layers
 stays what it was, and nothing is ever lengthened. Where the activations explode too, clipping prevents NaN, but SGD
-gets no further than a third of the digits at the best of its rates.
+gets less than half of the digits right at the best of its rates.
 """
 
 from functools import partial

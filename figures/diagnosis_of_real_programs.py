@@ -1,11 +1,11 @@
 """Of 38 real programs whose faults signals can show, a true one is named first or second in {visible_named:.0f}.
 
 The programs are those of DeepFD's benchmark (Cao et al. 2022): questions on StackOverflow and commits on GitHub, less
-four whose fault the study's authors found to be none. Each is recreated in PyTorch with Keras' initialisation and
-losses (`benchmarks/real_programs`), with its own data where that was synthetic, else with a stand-in of the same shape
-and scale, and with fewer units or pixels where it was large; it is trained as it was asked about, and as its patch
-leaves it. *Found*: something is said to be wrong. *Named*: a cause that the study's fault is called by is the first
-or the second finding. A mended program is accused if it is told of something else than what the patch leaves.
+four that by the study have no fault, or one whose repair makes things worse. Each is recreated in PyTorch with Keras'
+initialisation and losses (`benchmarks/real_programs`), with its own data where that was synthetic, else with a stand-in
+of the same shape and scale, and with fewer units or pixels where it was large; it is trained as it was asked about, and
+as its patch leaves it. *Found*: something is said to be wrong. *Named*: a cause that the study's fault is called by is
+the first or the second finding. A mended program is accused if it is told of something else than what the patch leaves.
 
 The peers' counts are those of the study's own sheet, of all 52 programs in Keras: UMLAUT (Schoop et al. 2021),
 AutoTrainer (Zhang et al. 2021), DeepLocalize (Wardat et al. 2021) and DeepFD. They are set beside ours, and not in one

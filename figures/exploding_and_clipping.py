@@ -1,9 +1,9 @@
-"""At SGD's usual rate, weights 1.3 times too large turn 20 ReLU layers into NaN within two steps; clipped, they train.
+"""Weights 1.3 times too large turn 20 ReLU layers into NaN by step {broken_at_step} of SGD; clipped, they train.
 
 Handwritten digits. He's initialisation (sigma_w2 = 2) keeps a ReLU network's gradient level; weights 1.3 times as
-large multiply it by 1.3 per layer going backward, and the activations by 1.3 going forward, so that a step of ordinary
-length throws the weights far away. Clipping rescales the gradient, over all weights together, to a norm of at most CLIP
-and keeps its direction: no step is longer than learning rate x CLIP (Pascanu et al. 2013, section 3.2).
+large multiply it by 1.3 per layer going backward, and the activations by 1.3 going forward, so that a step at an
+ordinary rate throws the weights far away. Clipping rescales the gradient, over all weights together, to a norm of at
+most CLIP and keeps its direction: no step is longer than learning rate x CLIP (Pascanu et al. 2013, section 3.2).
 
 The control is the learning rate. A rate small enough for the first gradient also avoids the NaN; and Adam, whose steps
 don't grow with the gradient, trains without clipping, and better with it.
