@@ -128,14 +128,14 @@ def claim_nothing_is_found_after_the_cure(m):
 
 def claim_no_learning_rate_makes_up_for_five(m):
     """At none of ten rates does a network learn over one unit's softmax, over the batch's, or against a discriminator
-    that is sure; a loss that wants log-probabilities gets it to less than half of the answers, and a ReLU that half of
+    that is sure; a loss that wants log-probabilities gets it to less than 0.7 of the answers, and a ReLU that half of
     the targets lie below to less than 0.7 of their variance.
     """
     for arm in ("sick", "best"):
         reached = dict(zip(m["causes"], m[arm], strict=True))
         assert reached["softmax over one unit"]["hi"] < 0.6
         assert reached["wrong dimension"]["hi"] < 0.2
-        assert reached["loss does not fit the outputs"]["hi"] < 0.5
+        assert reached["loss does not fit the outputs"]["hi"] < 0.7
         assert reached["output range"]["hi"] < 0.7
         assert reached["saturating GAN loss"]["hi"] < 0.1
     assert min(band["lo"] for band in m["cured"]) > 0.8

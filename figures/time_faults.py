@@ -2,8 +2,8 @@
 
 They read noise and answer, at its end, with the sign of the first symbol. A plain RNN reads 80 steps, and cured 8 of
 them; an LSTM reads 40, with a forget gate (Gers et al. 2000, section 4) that its bias closes or opens. Adam at 0.003,
-sixty steps. The share of the training sequences that are answered rightly in the end: medians and ranges of three
-networks.
+thirty steps; in sixty it teaches one RNN in ten to reach back over all 80. The share of the training sequences that are
+answered rightly in the end: medians and ranges of three networks.
 """
 
 import plotly.graph_objects as go
@@ -16,7 +16,7 @@ from vgdocs.probe.trial import Trial, before_and_after, draw_scores
 SEED = 0
 REPLICAS = 3  # networks of each kind
 SWEEP = {"reason": "adding_problem and gradient_reach_text sweep the rates; these networks are diagnosed"}
-STEPS = 60
+STEPS = 30
 UNITS = 32
 
 
