@@ -244,6 +244,25 @@ class TestSickness:
         assert (finding.symptom, finding.layers) == ("non-finite", ("4",))
         assert "forward pass" in finding.evidence
 
+    @pytest.mark.parametrize("loss", [F.mse_loss, F.huber_loss, F.smooth_l1_loss])
+    def test_targets_that_are_missing_at_a_step_that_is_not_looked_at_in_full(self, loss):
+        """From the next step on the weights are nan as well, so that a full look comes too late."""
+        torch.manual_seed(0)
+        model, x, y = (
+            nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1)),
+            torch.randn(9, 32, 8),
+            torch.randn(9, 32, 1),
+        )
+        y[3, 5] = torch.nan
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with Probe(model, optimizer, every=5) as probe:
+            for batch, target in zip(x, y, strict=True):
+                optimizer.zero_grad()
+                loss(model(batch), target).backward()
+                optimizer.step()
+        first = diagnose(probe.record).findings[0]
+        assert (first.cause, first.since) == ("nan in the targets", 3)
+
     def test_nan_in_the_backward_pass_alone(self):
         model = nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 8), Calls(lambda self, x: torch.sqrt(x * 0)))
         (finding,) = diagnose(record(model)).findings

@@ -141,7 +141,8 @@ class Reading:
 def read(loss: Tensor, own: Container[int], output: Tensor | None, whole: bool) -> Reading:
     """Look at a loss before its backward pass; `own` are the ids of the model's parameters, `output` its output.
 
-    `whole`: down to the data, with all statistics; else the head only, and only what can turn into nan or inf.
+    `whole`: down to the data, with all statistics; else the head only, and only what can turn into nan or inf, and
+    what a regression compares.
     """
     reading = Reading(loss.detach())
     if loss.grad_fn is None:
@@ -155,11 +156,12 @@ def read(loss: Tensor, own: Container[int], output: Tensor | None, whole: bool) 
     reading.unregistered = [p for i, p in leaves.items() if isinstance(p, nn.Parameter) and i not in own]
     head = set(graph.head)
     for i in range(len(operations)) if whole else graph.head:
-        look = SINGULAR.get(operations[i].name) or (STATISTICS.get(operations[i].name) if whole else None)
-        if look is None or (i not in head and operations[i].name not in ANYWHERE):
+        name = operations[i].name
+        look = SINGULAR.get(name) or (STATISTICS.get(name) if whole or name in REGRESSIONS else None)
+        if look is None or (i not in head and name not in ANYWHERE):
             continue
         with suppress(*UNREADABLE):
-            seen = look(nodes[i], output) if operations[i].name in ("Pow", "Abs") else look(nodes[i])
+            seen = look(nodes[i], output) if name in ("Pow", "Abs") else look(nodes[i])
             reading.statistics |= {(i, what): value.detach() for what, value in seen.items()}
     for i in graph.head if whole else ():
         with suppress(*UNREADABLE):

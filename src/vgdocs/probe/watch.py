@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from vgdocs.probe.diagnosis import diagnose
 from vgdocs.probe.finding import SITE
-from vgdocs.probe.graph import Graph, Reading, made_of, read
+from vgdocs.probe.graph import REGRESSIONS, Graph, Reading, made_of, read
 from vgdocs.probe.layers import (
     CONVOLUTIONS,
     RELUS,
@@ -141,7 +141,7 @@ class Probe:
         self._drawn: dict[int, Tensor] = {}
         self._graphs: dict[Graph, Graph] = {}  # one object for each graph that was read, however often
         self._unregistered: list[nn.Parameter] = []
-        self._singular = False
+        self._brittle = False  # whether something at the head, or its targets, can turn into nan at any step
         self._output: Tensor | None = None  # of the model, while a backward pass may come
         self._reading: Reading | None = None
         self._told = False  # whether the user tells the loss
@@ -464,7 +464,7 @@ class Probe:
         if loss.numel() != 1:
             return
         full = step.full if step is not None else self._is_full(self._count)
-        if full or self._singular:
+        if full or self._brittle:
             self._step, busy = None, step  # what a checkpoint runs again meanwhile is no forward pass of the user's
             try:
                 self._reading = read(loss, self._places, self._output, whole=full)
@@ -493,7 +493,8 @@ class Probe:
             if step.graph not in (None, graph):  # of several losses in a step the largest graph is judged
                 step.tensors = {key: tensor for key, tensor in step.tensors.items() if key[0] != "graph"}
             step.graph = graph
-            self._singular |= any(what == "least" and i in graph.head for i, what in reading.statistics)
+            self._brittle |= bool(graph.named(*REGRESSIONS))
+            self._brittle |= any(what == "least" and i in graph.head for i, what in reading.statistics)
             if not self._unregistered and self._optimizer is not None:
                 held = held_by(self._optimizer)
                 self._unregistered = [p for p in reading.unregistered if id(p) not in held][:UNREGISTERED]
