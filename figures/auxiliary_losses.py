@@ -6,9 +6,9 @@ a deeply supervised net one at each hidden layer (Lee et al. 2015). What reaches
 classifier has passed no other layer.
 
 Classifiers of 8 x 8 digits, 8 hidden layers of 32 units, PyTorch's default weights, 10 epochs in batches of 64, by
-Adam, by SGD and by SGD with momentum, at five or six learning rates each. Accuracy is that of the classifier at the end, the
-one that is kept. Guessing scores 0.10. The three kinds differ in nothing but the number of auxiliary losses: none, two,
-or seven.
+Adam, by SGD and by SGD with momentum, at five or six learning rates each. Accuracy is that of the classifier at the
+end, the one that is kept. Guessing scores 0.10. The three kinds differ in nothing but the number of auxiliary losses:
+none, two, or seven.
 """
 
 import math
@@ -150,6 +150,6 @@ def claim_by_sgd_it_gets_less_far(m):
     {without_adam.momentum:.2f}; with fewer losses it stays at guessing, with momentum or without."""
     assert 0.2 < m["without_adam"]["sgd"] < m["without_adam"]["momentum"] < m["accuracy"]["all"]["median"]
     assert m["without_adam"]["sgd"] < 0.7
-    assert 0.44 < m["without_adam"]["momentum"]
+    assert m["without_adam"]["momentum"] > 0.44
     for kind in ("two", "none"):
         assert max(max(m["swept"][kind][name]["median"]) for name in ("sgd", "momentum")) < 0.13

@@ -113,13 +113,13 @@ def claim_clipping_does_nothing_for_a_vanishing_gradient(m):
         assert 0.07 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.14
 
 
-def claim_by_adam_some_networks_begin_to_learn_either_way(m):
-    """By Adam, which makes up for small gradients, some of the six networks, clipped or not, begin to learn in this
-    time, and none gets beyond 0.7; with three of each, a difference between the two may be chance."""
+def claim_by_adam_neither_gets_far(m):
+    """By Adam, which makes up for small gradients, the networks are at {accuracy.vanishing_adam_free:.2f} unclipped and
+    at {accuracy.vanishing_adam_clipped:.2f} clipped in this time, and none of the six gets beyond 0.7; with three of
+    each, a difference between the two may be chance."""
     arms = [m["accuracy"][f"vanishing_adam_{arm}"] for arm in ARMS]
     for reached in arms:
         assert 0.08 < reached["lo"] <= reached["median"] <= reached["hi"] < 0.7
-    assert max(reached["hi"] for reached in arms) > 0.15
 
 
 def claim_clipping_half_mends_weights_twice_too_large(m):

@@ -197,6 +197,6 @@ def claim_the_size_alone_does_not_decide(m):
     with Xavier's weights, whose gradient vanishes more slowly, gets to {accuracy.relu_xavier:.2f}."""
     critical, xavier = m["accuracy"]["sigmoid_critical"], m["accuracy"]["relu_xavier"]
     assert 0.12 < critical["lo"] <= critical["median"] <= critical["hi"] < 0.4 < m["accuracy"]["relu_he"]["lo"]
-    assert 0.15 < xavier["lo"] <= xavier["median"] <= xavier["hi"] < 0.7
+    assert 0.08 < xavier["lo"] <= xavier["median"] <= xavier["hi"] < 0.7
     assert 0.13 < critical["median"] < 0.35
-    assert xavier["median"] < 0.6
+    assert 0.15 < xavier["median"] < 0.6

@@ -66,6 +66,7 @@ WIDER = {
     "weight_gradient.pytorch_no_biases_last": (9.0, "products over 23 layers of finite width"),
     "accuracy.relu_xavier_deep accuracy.relu_xavier_deep.lo accuracy.relu_xavier_deep.hi "
     "control.xavier_biases control.pytorch_small_epsilon": (3.0, "half-trained networks differ"),
+    "control.pytorch_no_biases": (2.3, "now and then two of three have learnt two classes of ten"),
     "slow.sigmoid": (3.0, "half-trained networks differ"),
 }
 
@@ -221,4 +222,5 @@ def claim_level_or_not_does_not(m):
     assert 5e-13 < g["pytorch_no_biases_first"] < 5e-11
     assert 1 / 6 < g["xavier_last"] / g["xavier_first"] < 3.8
     assert 1e-5 < g["pytorch_last"] < 4e-4
-    assert 0.07 < m["control"]["pytorch_no_biases"] < 0.25 < m["control"]["xavier_biases"] < 0.95
+    assert 0.07 < m["control"]["pytorch_no_biases"] < 0.23
+    assert 0.25 < m["control"]["xavier_biases"] < 0.95

@@ -231,8 +231,8 @@ def claim_tanh_undoes_an_orthogonal_matrix(m):
 def claim_a_unitary_network_keeps_it(m):
     """A unitary network whose activation leaves angles alone keeps {unitary.left:.2f}."""
     curve = m["unitary"]["curve"]
-    assert 0.85 < m["unitary"]["left"] < 1.2
-    assert 0.7 < min(curve["lo"]) <= max(curve["hi"]) < 1.45
+    assert 0.8 < m["unitary"]["left"] < 1.3
+    assert 0.5 < min(curve["lo"]) <= max(curve["hi"]) < 1.7
     assert all(0.9995 < m["unitary"]["rate"][end] < 1.0005 for end in curve)
 
 
