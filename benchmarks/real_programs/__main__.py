@@ -2,10 +2,10 @@
 
     python benchmarks/real_programs [--seed 0] [--only POST ...]
 
-DeepFD's benchmark (Cao et al. 2022), less four programs whose fault its authors found to be none. Each is run as it was
-asked about and as its patch leaves it. *Named*: a cause that the study's fault is called by comes first or second;
-*wrong*: something else does; *silent*: nothing is said. A mended program is *accused* of what its patch did mend or of
-what isn't there, and *left* with faults that the patch doesn't touch.
+DeepFD's benchmark (Cao et al. 2022), less four programs that by the study have no fault, or one whose repair makes
+things worse. Each is run as it was asked about and as its patch leaves it. *Named*: a cause that the study's fault is
+called by comes first or second; *wrong*: something else does; *silent*: nothing is said. A mended program is *accused*
+of what its patch did mend or of what isn't there, and *left* with faults that the patch doesn't touch.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def weight(
 
     `init` is a name from SIGMA_W2, or sigma_w2 itself: the variance of one weight is sigma_w2 / fan_in, for
     "xavier" 2 / (fan_in + fan_out). PyTorch's own default draws from a uniform distribution; here it is a
-    Gaussian of the same variance, 1 / (3 fan_in), which is all that the gradient's rate depends on.
+    Gaussian of the same variance, 1 / (3 fan_in), which is all that the gradient's rate depends on in wide networks.
 
     Raises ValueError for an unknown name or a negative sigma_w2.
     """

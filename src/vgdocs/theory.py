@@ -223,7 +223,7 @@ def critical_line(phi: Activation, variances: Iterable[float]) -> list[tuple[flo
 def batchnorm_relu_rate() -> float:
     """Factor on ||dL/dz|| per layer of batch normalisation and ReLU, for large batches: sqrt(pi / (pi - 1)).
 
-    Yang et al. 2019, section 3, who state its square: the gradient explodes, whatever the weights' variance.
+    Yang et al. 2019, theorems 7 to 9, who state its square: the gradient explodes, whatever the weights' variance.
     """
     return math.sqrt(math.pi / (math.pi - 1))
 
@@ -233,8 +233,8 @@ def residual_growth(blocks: int, branch: float = 1.0) -> float:
 
     `branch` is the factor that f alone puts on the *squared* norm: 1 for a branch with He's scale, 1/blocks
     when its output is divided by sqrt(blocks), and then the growth stays below sqrt(e) at any depth. The two
-    squared norms add because a branch that ends in a random linear map is uncorrelated with its skip. That is the mean;
-    a single network of finite width scatters around it, the more so the more blocks it has.
+    squared norms add because a branch that ends in a random linear map is uncorrelated with its skip, on average over
+    such maps. A single network of finite width scatters around that mean, the more so the more blocks it has.
     """
     if blocks < 0 or branch < 0:
         raise ValueError(f"blocks and branch are at least 0, not {blocks} and {branch}")

@@ -1,8 +1,9 @@
 """What can be wrong: a rule for each, in the order in which one thing leads to another.
 
 A rule is a function of the evidence that returns a `Finding` or nothing. `RULES` lists them with the causes that they
-can name: data before loss, loss before optimizer, weights before what flows through them. Of several findings the one
-that was seen first comes first, and of those seen together the one whose rule stands first.
+can name: a loss that doesn't fit, weights that aren't trained and data that isn't scaled before what flows through the
+layers, and that before the learning rate. Of several findings the one that was seen first comes first, and of those
+seen together the one whose rule stands first.
 """
 
 from __future__ import annotations
