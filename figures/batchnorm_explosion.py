@@ -49,7 +49,7 @@ SHOWN = {  # optimiser, place of its rate in SWEEP, name
     "sgd": ("sgd", 2, "ReLU, SGD at 0.1"),
 }
 # Training magnifies rounding: data scaled by 1 + 1e-6 took ratio.sgd from 5.9 to 8.2 and ratio.fast_adam from 63 to 46.
-TOLERANCE = {"ratio": 0.6, "ratio.sgd": 0.9, "normalised": 0.6}  # training magnifies rounding
+TOLERANCE = {"ratio": 0.6, "ratio.sgd": 0.9, "ratio.fast_adam": 0.8, "normalised": 0.6}  # training magnifies rounding
 WIDER = {
     "ratio.start": (2.0, "a product over 29 layers of finite width"),
     "ratio.adam": (2.5, "a product over 29 layers of finite width"),

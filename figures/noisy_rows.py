@@ -27,7 +27,7 @@ SWEEP = {
 }
 LONG = {"epochs": 32, "lr": 1e-3}  # for bias 1, by Adam
 REPLICAS = {"adam": 3, "momentum": 1}  # networks at each rate: the second is the slower everywhere
-TOLERANCE = {"lstm_1": 0.5, "lstm_3": 0.4, "long": 0.6}
+TOLERANCE = {"lstm_1": 0.5, "lstm_3": 0.6, "long": 0.6}
 WIDER = {
     "lstm_1.accuracy.lo": (2.2, "trained from a few random starts"),
     "lstm_1.accuracy.hi": (4.0, "with one seed in ten it has begun"),

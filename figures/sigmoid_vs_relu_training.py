@@ -48,9 +48,9 @@ OPTIMISERS = experiments.OPTIMISERS | {"small_epsilon": partial(torch.optim.Adam
 TOLERANCE = {
     "accuracy": 0.1,
     "accuracy.relu_he_deep": 0.3,
-    "accuracy.relu_xavier_deep": 0.6,
+    "accuracy.relu_xavier_deep": 1.0,
     "ratio": 0.05,
-    "control": 0.6,
+    "control": 0.9,
     "weight_gradient": 0.05,
     "slow": 0.3,
 }
