@@ -190,6 +190,7 @@ def claim_its_size_is_not_what_slows_adam(m):
     assert 0.92 < m["rate"]["relu_bn_level"] < 1.08
     assert 0.07 < m["adam"]["level_slow"] < 0.25
     assert 0.45 < m["adam"]["level_fast"] < 0.85
+    assert abs(m["adam"]["level_fast"] - m["adam"]["bn_fast"]) < 0.3
 
 
 def claim_the_size_alone_does_not_decide(m):

@@ -2,8 +2,8 @@
 
 A hidden layer, Adam at 0.003 or 0.01, on handwritten digits or a regression of eight inputs; saturated sigmoids are
 trained by SGD at 10. The share of the training examples that are answered rightly in the end, or of the targets'
-variance that is explained: medians and ranges of three networks. The sick ones are also trained at five rates of Adam
-and five of SGD.
+variance that is explained, or of what a generator makes that is taken for real: medians and ranges of three networks.
+The sick ones are also trained at five rates of Adam and five of SGD.
 """
 
 import plotly.graph_objects as go
@@ -142,8 +142,8 @@ def claim_no_learning_rate_makes_up_for_five(m):
 
 
 def claim_others_hide_from_accuracy(m):
-    """A softmax or a sigmoid too many leaves more than 0.8 of the answers right, and so does Adam of a squared error
-    on saturated sigmoids, which it gets out of.
+    """At the best of ten rates a softmax or a sigmoid too many leaves more than 0.8 of the answers right, and so does a
+    squared error on saturated sigmoids, which get out of it.
     """
     best = dict(zip(m["causes"], m["best"], strict=True))
     for cause in ("softmax twice", "sigmoid twice", "saturation"):

@@ -180,7 +180,7 @@ def claim_the_bias_sets_how_wide_the_gates_open(m):
 def claim_the_typical_unit_keeps_the_power_of_its_gate(m):
     """Over 100 steps the median unit keeps {unit_left.default:.0e}, {unit_left.bias_1:.0e}, {unit_left.bias_3:.4f} and
     {unit_left.bias_5:.2f}, what its gate has to the power of 100; the norm over units, which the widest gates dominate,
-    is larger."""
+    is larger, or about as large where all are wide."""
     for kind, gate in GATES.items():
         allowed = 2 if kind == "default" else 1.5
         assert gate**STEPS / allowed < m["unit_left"][kind] < allowed * gate**STEPS

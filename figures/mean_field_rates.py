@@ -1,4 +1,4 @@
-"""For sixteen pairs of activation and scale the gradient's rate is that of mean-field theory within {worst_error:.1%}.
+"""For sixteen pairs of activation and scale the median rate is that of mean-field theory within {worst_error:.1%}.
 
 30 layers z_l = W_l phi(z_l-1), no biases, W Gaussian with variance sigma_w2 / width. Measured: the norm of
 dL/dz_l, and the factor it takes on per layer going backward. Theory: a wide layer multiplies its square by

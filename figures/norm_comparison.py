@@ -13,8 +13,9 @@ and with layer norm on the activations instead, h_l = norm(phi(z_l)), where z ha
 
 A sigmoid's outputs have a mean of 1/2: almost all of what layer normalisation divides by is that mean, which carries no
 information. Behind the activation that mean is the same in all units, and layer normalisation takes it off as batch
-normalisation does: the sigmoid's gradient stays, ReLU's explodes. Batch normalisation: Yang et al. 2019; layer: Ba et
-al. 2016; RMS: Zhang & Sennrich 2019. The quotients follow from the mean-field argument of Schoenholz et al. 2017.
+normalisation does: the sigmoid's gradient no longer vanishes, ReLU's explodes. Batch normalisation: Yang et al. 2019;
+layer: Ba et al. 2016; RMS: Zhang & Sennrich 2019. The quotients follow from the mean-field argument of Schoenholz et
+al. 2017.
 """
 
 import math
@@ -96,7 +97,7 @@ def draw(m: dict) -> go.Figure:
 
 
 def claim_rates_are_those_of_theory(m):
-    """All fifteen rates are those of theory within 3%: for ReLU {rate.relu.none:.3f} without a norm,
+    """All fifteen median rates are those of theory within 3%: for ReLU {rate.relu.none:.3f} without a norm,
     {rate.relu.batch:.3f} with batch, {rate.relu.layer:.3f} with layer and {rate.relu.rms:.3f} with RMS
     normalisation."""
     pairs = [(m["rate"][phi][norm], m["theory"][phi][norm]) for phi in PHIS for norm in NORMS]
@@ -121,8 +122,8 @@ def claim_batch_norm_rescues_it_at_the_price_of_growth(m):
 
 
 def claim_behind_the_activation_layer_norm_does_what_batch_norm_does(m):
-    """On the activations layer normalisation keeps the sigmoid's gradient, {rate.sigmoid.after:.3f} per layer, and
-    makes ReLU's explode, {rate.relu.after:.3f}."""
+    """On the activations layer normalisation lets the sigmoid's gradient grow slowly, {rate.sigmoid.after:.3f} per
+    layer, and makes ReLU's explode, {rate.relu.after:.3f}."""
     assert 1.01 < m["rate"]["sigmoid"]["after"]["lo"] <= m["rate"]["sigmoid"]["after"]["hi"] < 1.1
     assert m["rate"]["relu"]["after"]["lo"] > 1.15
 

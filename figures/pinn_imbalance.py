@@ -4,9 +4,9 @@ A physics-informed network u(x), four tanh layers of 50 and Xavier weights, is t
 u(-1) = u(1) = 0, where f belongs to u = sin(k pi x). Its loss has two terms: mean (u''(x) - f(x))^2 over the interval
 for the equation, mean u(x)^2 at the two ends for the boundary. Here is the gradient of each at initialisation.
 
-f grows as k^2, and what a smooth network can see of a fast wave falls as 1/k, so the equation's gradient grows
-as k. This imbalance is between terms of the loss (Wang, Teng & Perdikaris 2021, abstract), and is often told
-as a case of vanishing gradients, which shrink from layer to layer.
+f grows as k^2, and what a smooth network can see of a fast wave falls as 1/k, so the equation's gradient grows as k for
+large k. This imbalance is between terms of the loss (Wang, Teng & Perdikaris 2021, abstract), and is often told as a
+case of vanishing gradients, which shrink from layer to layer.
 """
 
 from itertools import pairwise

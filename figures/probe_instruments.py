@@ -6,7 +6,8 @@ root mean square of these outputs, last over first; the size of an update beside
 layers; the share of dead units, which are zero on the whole batch; and the share of saturated outputs, where the
 activation's slope is below a twentieth of its largest. Medians over five networks of each kind.
 
-Healthy: ReLU with He's weights (He et al. 2015, section 2.2). Each of the others has one thing changed.
+Healthy: ReLU with He's weights (He et al. 2015, section 2.2). The others differ in what their names say; the network of
+sigmoids has PyTorch's weights as well, and that of large ones is of tanh, with four times the scale that 1/n gives.
 """
 
 import statistics
@@ -129,7 +130,7 @@ def draw(m: dict) -> go.Figure:
 
 def claim_the_gradient_tells_vanishing_from_exploding(m):
     """The first layer's gradient is {gradient.healthy:.1f} times the last one's in the healthy network,
-    {gradient.sigmoid:.0e} with sigmoids, {gradient.default:.0e} with PyTorch's default weights,
+    {gradient.sigmoid:.0e} with sigmoids and PyTorch's weights, {gradient.default:.0e} with PyTorch's default weights,
     {gradient.batchnorm:.0f} with batch normalisation and {gradient.gain:.0f} with large weights.
     """
     assert 0.5 < m["gradient"]["healthy"] < 1.7

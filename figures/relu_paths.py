@@ -1,4 +1,4 @@
-"""One active ReLU path passes a gradient of exactly {active_path:.0f}; a network {he:.2f}, or by default {pytorch:.0e}.
+"""An active ReLU path passes on {active_path:.0f} of a gradient, He's network {he:.2f}, PyTorch's {pytorch:.0e}.
 
 The popular product 1 · 1 · ... · 1 is the derivative along a path of units that are all active, with weights 1.
 A network sums over all its paths, half of the units of each layer are off and the weights are random: 20 layers

@@ -1,7 +1,7 @@
 """In a deep sigmoid network the top hidden layer saturates first, and until it comes back little is learnt.
 
 Four hidden layers of 100 sigmoids, weights U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases 0, gradient descent at 0.1 in
-batches of 10 images of digits: the experiment of Glorot & Bengio 2010, section 3.1 and figure 2, on smaller images. At
+batches of 10 images of digits: after Glorot & Bengio 2010, section 3.1 and figure 2, with fewer units and pixels. At
 first the hidden layers say nothing about the image, so that the output layer h W + b does best to rely on its biases b
 and to push h W, and with it h, towards 0. For a tanh that is the middle of its range; a sigmoid near 0 is saturated,
 and its derivative h (1 - h) all but shuts the layers below off from the gradient, until it has slowly moved out of it.
@@ -25,7 +25,7 @@ EPOCHS = 200
 EVERY = 4  # epochs between two looks
 EARLY = 60  # epoch at which the top layer is well inside its plateau
 SATURATED = 0.05  # mean activation of a top layer that passes on next to nothing
-SWEEP = {"reason": "Glorot and Bengio's experiment as they describe it, to watch a layer saturate at its rate"}
+SWEEP = {"reason": "Glorot and Bengio's experiment made smaller, to watch a layer saturate at one rate"}
 TOLERANCE = {"top_early": 0.05, "slope_early": 0.05, "slope_at_init": 0.01, "escape": 0.2, "final_accuracy": 0.3}
 WIDER = {"escape": (2.0, "networks differ by tens of epochs"), "final_accuracy": (2.5, "taken while they learn")}
 

@@ -112,7 +112,7 @@ def claim_the_root_makes_it_independent_of_d(m):
 
 def claim_without_it_the_mean_grows_and_levels_off(m):
     """Without it the mean is {query.narrow.mean:.2f} at d = 16, {query.middle.mean:.1f} at 256 and
-    {query.wide.mean:.1f} at 1024: more than five times what it is with the root."""
+    {query.wide.mean:.1f} at 1024: more than five times the median with the root."""
     assert 0.8 < m["query"]["narrow"]["mean"] < 1.1
     assert 1.2 < m["query"]["middle"]["mean"] < 2
     assert 1.2 < m["query"]["wide"]["mean"] < 2.4

@@ -1,4 +1,4 @@
-"""Cut after 10 steps, backpropagation never teaches an LSTM to write down a cue 19 steps back: {accuracy.cut:.2f}.
+"""Cut after 10 steps, backpropagation never teaches an LSTM to write down a cue always 19 back: {accuracy.cut:.2f}.
 
 The first of 20 steps shows a cue, -1 or 1, in a channel of its own; the others show random signs in another channel.
 The target is the cue. An LSTM reads it, with a forget bias of log 20, so that neither the state nor the gradient

@@ -104,8 +104,9 @@ def claim_nothing_is_found_after_the_cure(m):
 
 
 def claim_four_are_beyond_any_rate(m):
-    """At none of ten rates do equal units, a dropout of 0.98 or dead units get a third of the answers right, or
-    normalisation over two examples two thirds; saturated units learn at another rate than their own.
+    """At none of ten rates do equal units, a dropout of 0.98 or dead units get a third of the answers right, or in the
+    median normalisation over two examples, of which sixty steps see 120, two thirds; saturated units learn at another
+    rate than their own.
     """
     sick, best, cured = (dict(zip(m["causes"], m[arm], strict=True)) for arm in ("sick", "best", "cured"))
     for cause in ("symmetric weights", "dropout", "dead ReLUs"):

@@ -1,7 +1,7 @@
 """A weight decay of 0.1 takes 20 ReLU layers of He's scale to a gradient ratio of {ratio.strong:.0e} in {steps} steps.
 
 Without a loss, gradient descent with momentum mu and an L2 penalty multiplies a weight by exp(-eta lambda / (1 - mu))
-per step, nearly (the theory shown is the exact recursion of one weight). A layer's rate is in proportion to its
+per step, roughly (the theory shown is the exact recursion of one weight). A layer's rate is in proportion to its
 weights, so the gradient at the first of L layers falls by the (L-1)-th power of that, beside the last one's:
 
     variance ~ exp(-2 s),    ratio ~ exp(-(L-1) s),    s = eta lambda t / (1 - mu).
@@ -206,7 +206,8 @@ def claim_three_layers_hold_out(m):
 
 def claim_where_the_penalty_stands_matters(m):
     """With a decay of 0.01 in its gradient Adam takes the variance to {variance.adam:.2f}, AdamW to
-    {variance.adamw:.2f}; the ratios are {ratio.adam:.0f} and {ratio.adamw:.0f}."""
+    {variance.adamw:.2f}, whose decay shrinks a weight by less than a hundredth in this time; the ratios are
+    {ratio.adam:.0f} and {ratio.adamw:.0f}."""
     assert 0.45 < m["variance"]["adam"] < 0.95
     assert 1.6 < m["variance"]["adamw"] < 2.6
     assert 2.2 < m["ratio"]["adam"] < 15

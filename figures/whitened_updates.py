@@ -2,11 +2,11 @@
 
 With PyTorch's default weights the gradient of a matrix W_l, the sum over images of delta_l h_{l-1}^T, loses its length
 on the way down, with delta, and its *directions* on the way up, with what distinguishes one h from another: its second
-singular value, over the first, falls layer by layer. Adam (Kingma & Ba 2015) gives each weight a step of the
-same size and leaves a matrix of nearly rank one nearly so. The orthogonalised update replaces the singular values of
-the momentum by about one: U V^T instead of U S V^T, by five steps of the Newton-Schulz iteration of Muon (Jordan et al.
-2024); it is what Shampoo (Gupta et al. 2018) does without its memory. Here it is scaled by its largest entry first, so
-that no constant in a denominator matters.
+singular value, over the first, falls layer by layer. Adam (Kingma & Ba 2015) gives each weight a step of the same size
+and leaves a matrix of nearly rank one nearly so. The orthogonalised update replaces by about one those singular values
+of the momentum that aren't too small for that: U V^T instead of U S V^T, by five steps of the Newton-Schulz iteration
+of Muon (Jordan et al. 2024); it is what Shampoo (Gupta et al. 2018) does without its memory. Here it is scaled by its
+largest entry first, so that no constant in a denominator matters.
 
 The control, "normalised", takes the same momentum and a step of the same Frobenius norm in each matrix, and leaves the
 singular values alone. Classifiers of 8 x 8 digits, layers of 32 units, 10 epochs in batches of 64, five rates each.
