@@ -121,3 +121,12 @@ def test_what_is_not_found_leads_on(deployed, visit):
         assert links.count() > 3
         links.first.click()
         visitor.page.wait_for_url(deployed.at(""))
+
+
+def test_a_finding_has_the_link_of_its_figure(deployed, visit):
+    page = deployed.page_with(".vg-plot")
+    with visit() as visitor:
+        visitor.open(deployed.at(page))
+        figure = visitor.page.locator(".vg-figure[id]").first
+        figure.locator(".vg-finding .headerlink").click(force=True)
+        assert visitor.page.url == f"{deployed.at(page)}#{figure.get_attribute('id')}"

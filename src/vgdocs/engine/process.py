@@ -35,10 +35,10 @@ PRELOAD = {
     "sklearn.model_selection": "sklearn|experiments",
     "plotly.basedatatypes": "plotly",  # what graph_objects, which is lazy, loads with the first figure
 }
-DRESS = {
+DRESS = {  # a variable without a value is taken away
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    "MALLOC_TRIM_THRESHOLD_": "",  # with Dask's a worker gives memory back at each tensor's end: a third more time
+    "MALLOC_TRIM_THRESHOLD_": None,  # with Dask's a worker gives memory back at each tensor's end: a third more time
 }
 POLL = 0.2  # seconds between looks at whether an outcome is still wanted
 # held while a process starts or is asked for its end: multiprocessing asks the others too, and not safely so
